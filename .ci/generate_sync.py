@@ -1,0 +1,78 @@
+"""Generate python/angzarr/caller_sync.py from caller.py; with --check, compare instead of writing.
+
+Names are mapped token by token, so comments, strings apart from the module's own, and layout stay as they are.
+"""
+
+import argparse
+import io
+import pathlib
+import subprocess
+import sys
+import tokenize
+
+PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "python" / "angzarr"
+SOURCE, TARGET = PACKAGE / "caller.py", PACKAGE / "caller_sync.py"
+
+DROPPED = {"async", "await"}
+RENAMED = {
+    "AsyncIterator": "Iterator",
+    "Caller": "SyncCaller",
+    "Domain": "SyncDomain",
+    "Transport": "SyncTransport",
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "asyncio": "time",
+}
+HEADER = '''"""The caller's face without `await`. Generated from caller.py by .ci/generate_sync.py: do not edit.
+
+    with connect_sync("127.0.0.1:1310") as client:
+        account = client.domain(Account)                       # or domain("account")
+        sent = account.send("alice", Deposit(500))
+        for event in account.events("alice"):
+            print(event.sequence, event.payload)
+"""
+'''
+
+
+def transform(source: str) -> str:
+    """The synchronous text of an asynchronous module."""
+    tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    lines = source.splitlines(keepends=True)
+    edits: list[tuple[int, int, int, str]] = []  # row, from column, to column, replacement
+    for token, after in zip(tokens, tokens[1:], strict=False):
+        row, column = token.start
+        if token.type != tokenize.NAME:
+            continue
+        if token.string in DROPPED:
+            edits.append((row, column, after.start[1], ""))
+        elif token.string in RENAMED:
+            edits.append((row, column, token.end[1], RENAMED[token.string]))
+    for row, start, end, text in reversed(edits):
+        line = lines[row - 1]
+        lines[row - 1] = line[:start] + text + line[end:]
+    docstring = next(t for t in tokens if t.type == tokenize.STRING)
+    return HEADER + "".join(lines[docstring.end[0] :])
+
+
+def generate() -> str:
+    """The text of caller_sync.py, imports sorted and lines laid out by ruff."""
+    text = transform(SOURCE.read_text("utf-8"))
+    for arguments in (["check", "--fix", "--quiet", "--select", "I"], ["format", "--quiet"]):
+        command = [sys.executable, "-m", "ruff", *arguments, "--stdin-filename", str(TARGET), "-"]
+        text = subprocess.run(command, input=text, text=True, check=True, capture_output=True).stdout
+    return text
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="exit 1 when the committed code differs")
+    check = parser.parse_args().check
+    text = generate()
+    if not check:
+        TARGET.write_text(text, "utf-8")
+    elif not TARGET.exists() or TARGET.read_text("utf-8") != text:
+        sys.exit("caller_sync.py is stale; run `make generate`")
+
+
+if __name__ == "__main__":
+    main()

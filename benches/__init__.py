@@ -1,0 +1,1 @@
+"""Measurements against the baseline and the peers: `python -m benches [--only ID …]`."""

@@ -1,0 +1,139 @@
+"""Benches of handlers and the command path in process, against `eventsourcing` on SQLite."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+from eventsourcing.application import Application
+from eventsourcing.domain import Aggregate as PeerAggregate
+from eventsourcing.domain import event
+
+from angzarr import App
+from benches.bank import Account, Deposit
+from benches.harness import OURS, Bench, Run, Target, rate, scratch
+from benches.stores import IN_FLIGHT, Loop
+
+EVENTS = 100
+REBUILDS = 200
+COMMANDS = 3_200
+
+
+class PeerAccount(PeerAggregate):
+    """The same account, the peer's way."""
+
+    @event("Opened")
+    def __init__(self) -> None:
+        self.balance_cents = 0
+
+    @event("Deposited")
+    def deposit(self, amount_cents: int) -> None:
+        self.balance_cents += amount_cents
+
+
+class PeerBank(Application):
+    """Load, decide, save."""
+
+    def open(self) -> uuid.UUID:
+        account = PeerAccount()
+        self.save(account)
+        return account.id
+
+    def deposit(self, account_id: uuid.UUID, amount_cents: int) -> None:
+        account = self.repository.get(account_id)
+        account.deposit(amount_cents)
+        self.save(account)
+
+
+@contextlib.contextmanager
+def apps() -> Iterator[tuple[Loop, App, PeerBank]]:
+    """Ours on RocksDB, the peer on a SQLite file, both on the disk under test."""
+    with scratch() as folder, contextlib.closing(Loop()) as loop:
+        app = App(Account, store=f"rocksdb://{folder / 'ours'}")
+        loop(app.__aenter__())
+        environment = {
+            "PERSISTENCE_MODULE": "eventsourcing.sqlite",
+            "SQLITE_DBNAME": str(folder / "peer.db"),
+            "SQLITE_LOCK_TIMEOUT": "60",
+        }
+        peer = PeerBank(env=environment)
+        try:
+            yield loop, app, peer
+        finally:
+            peer.close()
+            loop(app.__aexit__(None, None, None))
+
+
+@contextlib.contextmanager
+def rebuild100() -> Iterator[dict[str, Run]]:
+    with apps() as (loop, app, peer):
+        accounts = app.domain("account")
+
+        async def prepare() -> None:
+            for _ in range(EVENTS):
+                await accounts.send("rebuilt", Deposit(1))
+
+        loop(prepare())
+        account_id = peer.open()
+        for _ in range(EVENTS - 1):
+            peer.deposit(account_id, 1)
+
+        async def rebuild() -> None:
+            for _ in range(REBUILDS):
+                state = await accounts.state(Account, "rebuilt")
+                assert state.balance_cents == EVENTS
+
+        def rebuild_peer() -> None:
+            for _ in range(REBUILDS // 10):
+                assert peer.repository.get(account_id).balance_cents == EVENTS - 1
+
+        yield {
+            OURS: lambda: rate(REBUILDS, lambda: loop(rebuild())),
+            "eventsourcing": lambda: rate(REBUILDS // 10, rebuild_peer),
+        }
+
+
+@contextlib.contextmanager
+def command64() -> Iterator[dict[str, Run]]:
+    """Fresh accounts each round, so that streams stay short for both; the peer from one thread and from 64."""
+    with apps() as (loop, app, peer):
+        accounts = app.domain("account")
+
+        async def commands() -> None:
+            async def work() -> None:
+                root = uuid.uuid4()
+                for _ in range(COMMANDS // IN_FLIGHT):
+                    await accounts.send(root, Deposit(1))
+
+            await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
+
+        def peer_work(count: int) -> None:
+            account_id = peer.open()
+            for _ in range(count):
+                peer.deposit(account_id, 1)
+
+        def peer_threads(threads: int, count: int) -> None:
+            with ThreadPoolExecutor(threads) as pool:
+                for done in [pool.submit(peer_work, count // threads) for _ in range(threads)]:
+                    done.result()
+
+        yield {
+            OURS: lambda: rate(COMMANDS, lambda: loop(commands())),
+            "eventsourcing": lambda: rate(320, lambda: peer_work(320)),
+            "eventsourcing 64 threads": lambda: rate(640, lambda: peer_threads(IN_FLIGHT, 640)),
+        }
+
+
+BENCHES = [
+    Bench(
+        "rebuild100", "100-event aggregate rebuilt through Python handlers", "rebuilds/s", "commands", rebuild100,
+        (Target("eventsourcing", 20),),
+    ),
+    Bench(
+        "command64", "command in process, 64 concurrent", "commands/s", "commands", command64,
+        (Target("eventsourcing|eventsourcing 64 threads", 5),),
+    ),
+]

@@ -1,0 +1,1 @@
+"""Event-sourced systems in Python on a native store."""

@@ -1,0 +1,219 @@
+"""The engine: an event store on RocksDB. `stores/rocksdb.py` is its only caller.
+
+A cover's domain, edition, root (16 bytes) and correlation_id are read as attributes; the edition is never "". Times
+are nanoseconds since the epoch. Every call raises the classes of `angzarr.errors` as `ports/` says, a cover in an
+error being the very object of the call; an int outside of its range raises OverflowError.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias, final
+
+from angzarr.cover import Cover
+
+FORMAT_VERSION: Final[int]
+
+_Book: TypeAlias = tuple[bytes, int, bool]
+"""An encoded EventBook, the stream's next sequence, whether the transform is the identity."""
+_Record: TypeAlias = tuple[int, str, bytes, bytes]
+"""Op (0 put, 1 put unless the key exists, 2 delete), space, key, value (ignored by a delete)."""
+_Decision: TypeAlias = tuple[str, str, str, int]
+"""Cascade id, COMMIT or ROLLBACK, reason, when."""
+
+@final
+class Change:
+    """Something that changes a store; `Store.submit` or `Store.write` takes it, once."""
+
+    @staticmethod
+    def append(
+        cover: Cover,
+        expected_sequence: int,
+        pages: Sequence[bytes],
+        now_ns: int,
+        divergence: int | None = None,
+        snapshot: bytes | None = None,
+        keep_last: int = 1,
+        max_age_s: int = 0,
+        cascade_id: str = "",
+        provenance: bytes | None = None,
+        external_id: bytes | None = None,
+        answer: bytes = b"",
+        records: Sequence[_Record] = (),
+        sync: bool | None = None,
+    ) -> Change:
+        """EventStore.append. Outcome: (first, last, is_duplicate). provenance wins over external_id."""
+
+    @staticmethod
+    def decide(cascade_id: str, outcome: str, reason: str, now_ns: int) -> Change:
+        """EventStore.decide_cascade. Outcome: the decision in force."""
+
+    @staticmethod
+    def resolve(cover: Cover, cascade_id: str, now_ns: int) -> Change:
+        """EventStore.resolve_cascade. Outcome: the encoded marker page or None."""
+
+    @staticmethod
+    def delete_edition(domain: str, edition: str) -> Change:
+        """EventStore.delete_edition. Outcome: the count of its pages."""
+
+    @staticmethod
+    def put_snapshot(
+        cover: Cover, snapshot: bytes, keep_last: int, max_age_s: int, now_ns: int
+    ) -> Change:
+        """SnapshotStore.put. Outcome: None."""
+
+    @staticmethod
+    def delete_snapshots(cover: Cover) -> Change:
+        """SnapshotStore.delete. Outcome: how many there were."""
+
+    @staticmethod
+    def put_position(consumer: str, cover: Cover, sequence: int) -> Change:
+        """PositionStore.put. Outcome: the value in force."""
+
+    @staticmethod
+    def put_cursor(consumer: str, position: int) -> Change:
+        """PositionStore.put_cursor. Outcome: the value in force."""
+
+    @staticmethod
+    def reset_consumer(consumer: str) -> Change:
+        """PositionStore.reset. Outcome: None."""
+
+    @staticmethod
+    def lease(consumer: str, partition: int, holder: str, ttl_ns: int, now_ns: int) -> Change:
+        """PositionStore.lease. Outcome: whether the holder has it."""
+
+    @staticmethod
+    def records(records: Sequence[_Record]) -> Change:
+        """Named durable values, all or none. Outcome: None."""
+
+@final
+class Mailbox:
+    """Where outcomes wait for one event loop; its descriptor is readable while there are some."""
+
+    def __new__(cls) -> Mailbox:
+        """An empty mailbox. Raises OSError when the process has no descriptors left."""
+
+    def fileno(self) -> int:
+        """The descriptor to watch; it lives as long as the mailbox."""
+
+    def drain(self) -> list[tuple[Any, Any]]:
+        """(token, outcome) of everything that came, in order.
+
+        The outcome is as the `Change` says, an exception instance where it failed, None for `notify_after`.
+        """
+
+@final
+class Store:
+    """An open store. All methods may be called from any thread; reads release the interpreter."""
+
+    @staticmethod
+    def open(
+        path: str,
+        sync: bool,
+        max_pages_per_append: int,
+        max_append_bytes: int,
+        writer_queue: int,
+        cache_bytes: int,
+        block_cache_bytes: int,
+        write_buffer_bytes: int,
+    ) -> Store:
+        """Open the directory `path`, made if missing. Raises StoreLocked, FormatTooNew, StoreUnavailable, CorruptData."""
+
+    def submit(self, mailbox: Mailbox, token: object, change: Change) -> None:
+        """Queue the change; its outcome comes to `mailbox` under `token`.
+
+        Raises Overloaded, StoreClosed, StoreForked at once, and then nothing comes; ValueError for a change that was
+        taken before.
+        """
+
+    def write(self, change: Change) -> Any:
+        """The change's outcome, when it is durable. Blocks: for threads without an event loop."""
+
+    def load(self, cover: Cover, start: int, stop: int | None, divergence: int | None) -> _Book:
+        """EventStore.load."""
+
+    def load_until(self, cover: Cover, time_ns: int, divergence: int | None) -> _Book:
+        """EventStore.load_until."""
+
+    def load_latest(self, cover: Cover, divergence: int | None) -> _Book:
+        """EventStore.load_latest."""
+
+    def next_sequence(self, cover: Cover, divergence: int | None) -> int:
+        """EventStore.next_sequence."""
+
+    def divergence(self, cover: Cover) -> int | None:
+        """EventStore.divergence."""
+
+    def pending(self, cover: Cover) -> list[tuple[int, str, int]]:
+        """EventStore.pending as (sequence, cascade id, created_at_ns)."""
+
+    def roots(self, domain: str, edition: str) -> list[bytes]:
+        """EventStore.roots."""
+
+    def domains(self) -> list[str]:
+        """EventStore.domains."""
+
+    def editions(self, domain: str) -> list[str]:
+        """EventStore.editions."""
+
+    def by_correlation(
+        self, correlation_id: str, domain: str | None, edition: str | None
+    ) -> list[_Book]:
+        """EventStore.by_correlation."""
+
+    def find_provenance(self, cover: Cover, key: bytes) -> tuple[list[bytes], bytes] | None:
+        """EventStore.find_by_provenance by `Provenance.key`: pages and answer."""
+
+    def find_external(self, cover: Cover, key: bytes) -> tuple[list[bytes], bytes] | None:
+        """EventStore.find_by_external_id by the id's bytes: pages and answer."""
+
+    def stale_cascades(self, before_ns: int) -> list[str]:
+        """EventStore.query_stale_cascades."""
+
+    def participants(self, cascade_id: str) -> list[tuple[tuple[str, str, bytes], list[int]]]:
+        """EventStore.query_cascade_participants as ((domain, edition, root), sequences)."""
+
+    def decision(self, cascade_id: str) -> _Decision | None:
+        """EventStore.decision."""
+
+    def tail(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
+        """EventStore.tail without waiting, as (position, first_position, book)."""
+
+    def notify_after(self, mailbox: Mailbox, token: object, after: int) -> int:
+        """Post `token` once when the log's head is above `after`, at once if it is, or at close. A ticket."""
+
+    def forget(self, ticket: int) -> None:
+        """Call off a notify_after; it may have been posted already."""
+
+    def log_head(self) -> int:
+        """EventStore.log_head."""
+
+    def snapshot_get(self, cover: Cover) -> bytes | None:
+        """SnapshotStore.get."""
+
+    def snapshot_get_at(self, cover: Cover, sequence: int) -> bytes | None:
+        """SnapshotStore.get_at."""
+
+    def position(self, consumer: str, cover: Cover) -> int | None:
+        """PositionStore.get."""
+
+    def cursor(self, consumer: str) -> int | None:
+        """PositionStore.cursor."""
+
+    def record(self, space: str, key: bytes) -> bytes | None:
+        """The value of a record."""
+
+    def records(
+        self, space: str, start: bytes | None, limit: int, reverse: bool
+    ) -> list[tuple[bytes, bytes]]:
+        """(key, value) by key, from `start` on; with `reverse` descending, those below `start`."""
+
+    def checkpoint(self, target: str) -> None:
+        """Write a consistent copy into the new directory `target`, with hard links where that can be."""
+
+    def verify(self) -> tuple[int, int, int]:
+        """Read everything and check it: counts of streams and pages, and the log's head. Raises CorruptData."""
+
+    def facts(self) -> tuple[int, int, int, int, int, int]:
+        """Format, bytes on disk, log head, bytes of memory, groups committed, appends committed."""
+
+    def close(self) -> None:
+        """Finish accepted writes, then refuse everything with StoreClosed. Idempotent."""

@@ -1,0 +1,1 @@
+"""Generated wire messages; import them from `angzarr.wire`."""

@@ -1,0 +1,304 @@
+"""One typed tree of all that can be set; `docs/spec/wire.md` and OPS-8 name keys and sources.
+
+    config = load(path="angzarr.toml", code={"storage.path": "/var/lib/bank"})
+    config.limits.max_payload_bytes
+    config.origin("storage.path")          # "code"
+
+Later sources win: defaults < ./config.yaml or ./config.toml < `--config` < `ANGZARR_CONFIG` <
+`ANGZARR__SECTION__KEY` < bare names such as `ANGZARR_COORDINATOR_PORT` < code and command line
+flags. A key that nobody knows, a value outside its range, and a setting for a part that this
+release does not have stop the start with InvalidInput (OPS-9).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+
+from angzarr import config_sources as sources
+from angzarr.errors import InvalidInput
+from angzarr.ports.event_store import Limits as StoreLimits
+
+T = TypeVar("T")
+
+KIB: Final = 1024
+MIB: Final = 1024 * KIB
+DEFAULT_PORT: Final = 1310
+
+Port = Annotated[int, Field(ge=0, le=65535)]
+Count = Annotated[int, Field(ge=1, le=1_000_000)]
+
+
+class Section(BaseModel):
+    """A part of the tree; keys that it does not name are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
+
+
+class Server(Section):
+    """How this process serves. grace_s: what running calls get on SIGTERM (OPS-3)."""
+
+    host: str = "127.0.0.1"
+    port: Port = DEFAULT_PORT
+    grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
+    reflection: bool = True
+    message_size_kb: Annotated[int, Field(ge=64, le=2_000_000)] = 10_240
+
+
+class Tcp(Section):
+    """Names of 0.3 for the listening address; None leaves it to `server`."""
+
+    host: str | None = None
+    port: Port | None = None
+
+
+class Uds(Section):
+    """Unix sockets: `<base_path>/<service>-<qualifier>.sock` (OPS-12).
+
+    base_path: "" is the user's own directory.
+    """
+
+    base_path: str = ""
+    service: str = "angzarr"
+    qualifier: str = ""
+
+
+class Tls(Section):
+    """PEM files; all empty is plain text (OPS-10)."""
+
+    cert: str = ""
+    key: str = ""
+    ca: str = ""
+    require_client_cert: bool = False
+
+
+class Transport(Section):
+    """What the server listens on and how endpoints are reached."""
+
+    type: Literal["tcp", "uds"] = "tcp"
+    tcp: Tcp = Tcp()
+    uds: Uds = Uds()
+    tls: Tls = Tls()
+
+
+class SnapshotsEnable(Section):
+    """Whether snapshots are read and written (SNAP-9)."""
+
+    read: bool = True
+    write: bool = True
+
+
+class Storage(Section):
+    """The store. path: its directory. sync: durable on return of each append (STO-2)."""
+
+    type: Literal["rocksdb", "rocksdict", "memory"] = "rocksdb"
+    path: str = "data"
+    sync: bool = True
+    snapshots_enable: SnapshotsEnable = SnapshotsEnable()
+
+    @property
+    def url(self) -> str:
+        """The store's URL, as `angzarr.stores.open_stores` takes it."""
+        return "memory://" if self.type == "memory" else f"{self.type}://{self.path}"
+
+
+class SnapshotRule(Section):
+    """When snapshots are taken and kept (SNAP-6, SNAP-7). every (pages), max_age_s: 0 is off."""
+
+    every: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    keep_last: Annotated[int, Field(ge=1, le=1_000)] = 1
+    max_age_s: Annotated[int, Field(ge=0, le=10**9)] = 0
+
+
+class Snapshots(SnapshotRule):
+    """The rule for all domains, and exceptions by domain."""
+
+    domains: dict[str, SnapshotRule] = {}
+
+    def rule(self, domain: str) -> SnapshotRule:
+        """The rule in force for a domain."""
+        return self.domains.get(domain, self)
+
+
+class Limits(Section):
+    """Bounds (CMD-2, CMD-7, CMD-19, STO-6, QRY-11, QRY-22); beyond one is an error at once."""
+
+    max_payload_bytes: Annotated[int, Field(ge=1, le=64 * MIB)] = 256 * KIB
+    max_pages_per_book: Annotated[int, Field(ge=1, le=1_000)] = 100
+    query_result_limit: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    channel_capacity: Count = 1_024
+    handler_concurrency: Annotated[int, Field(ge=1, le=65_536)] = 64
+    max_error_detail_bytes: Annotated[int, Field(ge=0, le=64 * KIB)] = 4 * KIB
+    max_pages_per_append: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    max_append_bytes: Annotated[int, Field(ge=KIB, le=256 * MIB)] = 4 * MIB
+    writer_queue: Count = 4_096
+    subscriber_buffer: Annotated[int, Field(ge=1, le=65_536)] = 32
+
+    @property
+    def store(self) -> StoreLimits:
+        """The bounds that the store checks."""
+        return StoreLimits(self.max_pages_per_append, self.max_append_bytes, self.writer_queue)
+
+
+class Query(Section):
+    """allow_raw: whether `angzarr-raw` gives stored pages as they are (QRY-13)."""
+
+    allow_raw: bool = False
+
+
+class Component(Section):
+    """Where a component runs: `local`, `tcp://host:port`, `unix:///path` (DEP-2, DEP-4, SNAP-9).
+
+    role: what listens there. accepts_snapshots: whether a remote handler understands snapshots it
+    did not make.
+    """
+
+    endpoint: str = "local"
+    role: Literal["handler", "coordinator"] = "handler"
+    accepts_snapshots: bool = False
+
+
+class Target(Section):
+    """A process that holds one domain's handler, in 0.3's words. socket: a Unix socket's path."""
+
+    domain: str = ""
+    name: str = ""
+    address: str = ""
+    port: Port | None = None
+    socket: str = ""
+
+    @property
+    def endpoint(self) -> str:
+        """`tcp://…` or `unix://…`; "" when no address is set."""
+        if self.socket:
+            return f"unix://{self.socket}"
+        if not self.address and self.port is None:
+            return ""
+        host, has_port = self.address or "127.0.0.1", ":" in self.address
+        return (
+            f"tcp://{host}"
+            if has_port
+            else f"tcp://{host}:{50052 if self.port is None else self.port}"
+        )
+
+
+class Upcaster(Section):
+    """A remote upcaster (UPC-1). address "": the command handler's own endpoint."""
+
+    enabled: bool = False
+    address: str = ""
+
+
+class DeadLetterTarget(Section):
+    """Where dead letters go; this release has the event store's own queue."""
+
+    type: Literal["store"] = "store"
+
+
+class DeadLetters(Section):
+    """The chain of targets; empty is the store (DLQ-6)."""
+
+    targets: list[DeadLetterTarget] = []
+
+
+class Log(Section):
+    """filter: a level, or `logger=level` items, separated by commas."""
+
+    filter: str = "warning"
+
+
+class Config(Section):
+    """The whole tree. Build it with `load`."""
+
+    server: Server = Server()
+    transport: Transport = Transport()
+    storage: Storage = Storage()
+    snapshots: Snapshots = Snapshots()
+    limits: Limits = Limits()
+    query: Query = Query()
+    components: dict[str, Component] = {}
+    endpoints: dict[str, str] = {}
+    discovery: Literal["static"] = "static"
+    target: Target = Target()
+    client_logic: list[Target] = []
+    upcaster: Upcaster = Upcaster()
+    dlq: DeadLetters = DeadLetters()
+    descriptor_path: str = ""
+    log: Log = Log()
+
+    _origins: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
+
+    def origin(self, key: str) -> str:
+        """Where a dotted key was set: a file, a variable, `code`, a flag, or `default`."""
+        while key:
+            if key in self._origins:
+                return self._origins[key]
+            key = key.rpartition(".")[0]
+        return "default"
+
+    def rows(self) -> Iterator[tuple[str, object, str]]:
+        """(dotted key, effective value, origin) of every leaf, in the tree's order."""
+        for key, value in sources.leaves(self.model_dump()):
+            yield key, value, self.origin(key)
+
+    @property
+    def listen(self) -> tuple[str, int]:
+        """Host and port to listen on; InvalidInput if `server` and `transport.tcp` differ."""
+        return (
+            self._either(
+                "server.host", self.server.host, "transport.tcp.host", self.transport.tcp.host
+            ),
+            self._either(
+                "server.port", self.server.port, "transport.tcp.port", self.transport.tcp.port
+            ),
+        )
+
+    def _either(self, key: str, value: T, other_key: str, other: T | None) -> T:
+        if other is None or other == value:
+            return value
+        if self.origin(key) == "default" or self.origin(key) in ("code", "--port", "--host"):
+            return other if self.origin(key) == "default" else value
+        raise InvalidInput(
+            key,
+            f"equal to {other_key}, which says the same thing",
+            value,
+            f"{key} = {value} ({self.origin(key)}) conflicts with {other_key} = {other} "
+            f"({self.origin(other_key)}); keep one of them",
+        )
+
+
+def load(
+    *,
+    path: str | Path | None = None,
+    code: Mapping[str, object] | None = None,
+    environ: Mapping[str, str] | None = None,
+    directory: str | Path = ".",
+) -> Config:
+    """Read all sources in their order and check the outcome.
+
+    path: what `--config` names. code: dotted keys to values, which win over everything; the value
+    may be a pair (value, origin) to name a flag. environ: os.environ unless given. directory:
+    where config.yaml or config.toml lies.
+    Raises InvalidInput naming the key, its value, what is allowed and the nearest known key.
+    """
+    layers = sources.Layers()
+    variables = os.environ if environ is None else environ
+    layers.add_default_file(Path(directory))
+    if path:
+        layers.add_file(Path(path), f"{path} (--config)")
+    if variables.get("ANGZARR_CONFIG"):
+        named = variables["ANGZARR_CONFIG"]
+        layers.add_file(Path(named), f"{named} (ANGZARR_CONFIG)")
+    layers.add_environment(variables)
+    for key, value in (code or {}).items():
+        layers.set(key, *(value if isinstance(value, sources.Flag) else (value, "code")))
+    try:
+        config = Config.model_validate(layers.tree)
+    except ValidationError as error:
+        raise sources.explain(error.errors(include_url=False), layers, Config) from error
+    config._origins.update(layers.origins)  # pyright: ignore[reportPrivateUsage]
+    return config

@@ -1,0 +1,1 @@
+"""The heart: commands, facts, queries and live streams over ports, bytes in and bytes out."""

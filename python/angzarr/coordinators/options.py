@@ -1,0 +1,80 @@
+"""Named limits and choices of the coordinators; the defaults are the specification's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from angzarr.ports.event_store import SnapshotPolicy
+
+KIB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Delays between attempts after a storage race (CMD-37).
+
+    Each is ×2 the last, capped, times a uniform 0.5 to 1.0. tries: attempts in all, the first one counted.
+    """
+
+    first_s: float = 0.010
+    cap_s: float = 2.0
+    tries: int = 10
+
+    def delay_s(self, retry: int) -> float:
+        """The longest delay before retry number `retry`, from 0."""
+        return min(self.first_s * 2**retry, self.cap_s)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotOptions:
+    """When snapshots of a domain are read, kept and taken (SNAP-7, SNAP-9).
+
+    every: pages between automatic snapshots, 0 is off. policy: what is kept.
+    """
+
+    read: bool = True
+    write: bool = True
+    every: int = 0
+    policy: SnapshotPolicy = SnapshotPolicy()
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOptions:
+    """Bounds of the command side (CMD-2, CMD-7, CMD-19, CMD-37) and its snapshots.
+
+    domain_snapshots: exceptions from `snapshots` by domain. accepts_snapshots: domains whose remote handlers take
+    snapshots that they did not make.
+    """
+
+    max_pages_per_book: int = 100
+    max_payload_bytes: int = 256 * KIB
+    handler_concurrency: int = 64
+    channel_capacity: int = 1024
+    max_error_detail_bytes: int = 4 * KIB
+    backoff: Backoff = Backoff()
+    snapshots: SnapshotOptions = SnapshotOptions()
+    domain_snapshots: Mapping[str, SnapshotOptions] = field(default_factory=dict[str, SnapshotOptions])
+    accepts_snapshots: frozenset[str] = frozenset()
+
+    def snapshots_of(self, domain: str) -> SnapshotOptions:
+        """The snapshot options in force for a domain."""
+        return self.domain_snapshots.get(domain, self.snapshots)
+
+
+@dataclass(frozen=True, slots=True)
+class QueryOptions:
+    """Bounds of reads (QRY-10, QRY-11) and whether `angzarr-raw` is served (QRY-13)."""
+
+    message_size_bytes: int = 10_240 * KIB
+    query_result_limit: int = 1_000
+    allow_raw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StreamOptions:
+    """Bounds of live streams (QRY-22). wait_s: how long one look at the log's tail blocks."""
+
+    subscriber_buffer: int = 32
+    wait_s: float = 5.0
+    retry_s: float = 0.5

@@ -1,0 +1,363 @@
+"""Every error that angzarr raises.
+
+    AngzarrError
+    ├── InvalidInput(field, limit, value)                  wrong input; nothing was written
+    │   ├── TooLarge                                       over a size or count limit
+    │   └── InvalidDivergence(cover, requested, next_sequence)
+    ├── CommandRejected(reason)                            the domain said no
+    ├── NotPermitted(message)                              the server's configuration forbids the call
+    ├── SequenceError(cover, expected, actual)             the stream is not where the caller thought
+    │   ├── SequenceConflict                               seen by the store
+    │   └── SequenceMismatch(strategy, fields, is_parked)  seen by the coordinator
+    ├── SequenceExhausted(cover)                           2³²−1 pages are in the stream
+    ├── CascadeConflict(cover, cascade_ids, fields)
+    ├── CascadeDecided(cascade_id, outcome, reason)
+    ├── DivergenceConflict(cover, pinned, requested)
+    ├── MainProtected(domain)
+    ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is not deleted
+    ├── UnknownDomain(name), UnknownCascade(name)
+    ├── Overloaded(queue, limit)                           a bounded queue is full; try again later
+    ├── StoreUnavailable(path, cause)                      failed environment
+    │   ├── StoreClosed, StoreForked, StoreLocked(path, holder)
+    ├── CorruptData(where, found, wanted)                  what was read is not what was written
+    │   ├── PayloadCorrupt, PayloadMissing
+    ├── FormatTooNew(path, found, supported)               at open only
+    ├── MissingExtra(package, extra)                       at open only
+    ├── HandlerFailed(component, cause)                    the user's handler raised
+    └── RemoteError(code, kind, message)                   a peer answered with an error no class above describes
+
+Three kinds that never mix: rejected by the domain, wrong use, failed environment. Only the last is retried.
+`kind` is the wire's `angzarr-error-kind` (WIRE-11); the gRPC code is known to `rpc/status.py` alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from angzarr.cover import Cover
+
+VALUE_BYTES_MAX = 256
+
+
+class AngzarrError(Exception):
+    """Base of all errors; `kind` is what travels as `angzarr-error-kind`."""
+
+    kind: ClassVar[str] = "internal"
+
+
+class InvalidInput(AngzarrError):
+    """Input outside its limits. Nothing was written."""
+
+    kind = "invalid_input"
+
+    def __init__(self, field: str, limit: str, value: object, message: str | None = None) -> None:
+        self.field = field
+        self.limit = limit
+        self.value = clip(str(value))
+        super().__init__(message or f"{field} must be {limit}, got {self.value!r}")
+
+
+class TooLarge(InvalidInput):
+    """Over a limit of size or count. Nothing was written."""
+
+    kind = "too_large"
+
+
+class InvalidDivergence(InvalidInput):
+    """A branch cannot start after the end of main."""
+
+    kind = "edition"
+
+    def __init__(self, cover: Cover, requested: int, next_sequence: int) -> None:
+        self.cover = cover
+        self.requested = requested
+        self.next_sequence = next_sequence
+        super().__init__(
+            "divergences.sequence",
+            f"at most {next_sequence}",
+            requested,
+            f"divergence {requested} of domain {cover.domain} exceeds next sequence {next_sequence}",
+        )
+
+
+class CommandRejected(AngzarrError):
+    """The domain refused the command. Raise it in a handler to refuse one."""
+
+    kind = "rejected"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class NotPermitted(AngzarrError):
+    """The server's configuration, or where the caller is, forbids the call (QRY-13)."""
+
+    kind = "rejected"
+
+
+class SequenceError(AngzarrError):
+    """The stream is not at the sequence that the caller expected.
+
+    book: the current stream as an encoded EventBook, where a coordinator answers with it (WIRE-10, CMD-37).
+    """
+
+    def __init__(
+        self, cover: Cover, expected: int, actual: int, message: str | None = None, *, book: bytes = b""
+    ) -> None:
+        self.cover = cover
+        self.expected = expected
+        self.actual = actual
+        self.book = book
+        super().__init__(message or f"{cover} is at {actual}, expected {expected}; reload and retry")
+
+
+class SequenceConflict(SequenceError):
+    """The stream moved since it was read. Reload and decide again."""
+
+    kind = "sequence_conflict"
+
+
+class SequenceMismatch(SequenceError):
+    """The command's stamp is not the stream's next sequence and its merge strategy does not allow that.
+
+    book: the current stream as an encoded EventBook, or only cover and next_sequence where it is large.
+    strategy: name of the merge strategy. fields: the overlapping state fields, for a commutative merge.
+    is_parked: the command was put into the dead letter queue for manual review.
+    """
+
+    kind = "sequence_mismatch"
+
+    def __init__(
+        self,
+        cover: Cover,
+        expected: int,
+        actual: int,
+        *,
+        strategy: str = "MERGE_STRICT",
+        fields: Sequence[str] = (),
+        is_parked: bool = False,
+        book: bytes = b"",
+    ) -> None:
+        self.strategy = strategy
+        self.fields = tuple(fields)
+        self.is_parked = is_parked
+        overlap = " with overlapping fields" if self.fields else ""
+        parked = ". Sent to DLQ for manual review." if is_parked else ""
+        super().__init__(
+            cover,
+            expected,
+            actual,
+            f"Sequence mismatch{overlap}: command expects {expected}, aggregate at {actual}{parked}",
+            book=book,
+        )
+
+
+class SequenceExhausted(AngzarrError):
+    """The stream holds its last page, 2³²−1."""
+
+    kind = "too_large"
+
+    def __init__(self, cover: Cover) -> None:
+        self.cover = cover
+        super().__init__(f"{cover} has reached sequence 4294967295, the last; start a new root")
+
+
+class CascadeConflict(AngzarrError):
+    """State fields that the command changes are locked by undecided cascades."""
+
+    kind = "cascade_conflict"
+
+    def __init__(self, cover: Cover, cascade_ids: Sequence[str], fields: Sequence[str]) -> None:
+        self.cover = cover
+        self.cascade_ids = tuple(sorted(cascade_ids))
+        self.fields = tuple(sorted(fields))
+        names, ids = ", ".join(self.fields), ", ".join(self.cascade_ids)
+        super().__init__(f"Cascade conflict: fields {{{names}}} locked by cascades [{ids}]")
+
+
+class CascadeDecided(AngzarrError):
+    """The cascade has its decision, and the call asks for something else."""
+
+    kind = "cascade_decided"
+
+    def __init__(self, cascade_id: str, outcome: str, reason: str = "") -> None:
+        self.cascade_id = cascade_id
+        self.outcome = outcome
+        self.reason = reason
+        tail = "already committed" if outcome == "COMMIT" else f"rolled back: {reason}"
+        super().__init__(f"Cascade {cascade_id} {tail}")
+
+
+class DivergenceConflict(AngzarrError):
+    """The branch is pinned to another divergence."""
+
+    kind = "edition"
+
+    def __init__(self, cover: Cover, pinned: int, requested: int) -> None:
+        self.cover = cover
+        self.pinned = pinned
+        self.requested = requested
+        super().__init__(f"Edition {cover.edition} of {cover} diverged at {pinned}, not {requested}")
+
+
+class MainProtected(AngzarrError):
+    """The main timeline can't be deleted."""
+
+    kind = "edition"
+
+    def __init__(self, domain: str) -> None:
+        self.domain = domain
+        super().__init__(f"main timeline is protected (domain {domain})")
+
+
+class PendingPages(AngzarrError):
+    """An edition that holds pages of undecided cascades can't be deleted."""
+
+    kind = "edition"
+
+    def __init__(self, domain: str, edition: str, cascade_ids: Sequence[str]) -> None:
+        self.domain = domain
+        self.edition = edition
+        self.cascade_ids = tuple(sorted(cascade_ids))
+        ids = ", ".join(self.cascade_ids)
+        super().__init__(f"edition {edition} of {domain} has pending pages of cascades [{ids}]; decide them first")
+
+
+class UnknownDomain(AngzarrError):
+    """No aggregate is registered for the domain."""
+
+    kind = "not_found"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"No aggregate registered for domain: {name}")
+
+
+class UnknownCascade(AngzarrError):
+    """The id has neither pages nor a decision."""
+
+    kind = "not_found"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"Unknown cascade {name}")
+
+
+class Overloaded(AngzarrError):
+    """A bounded queue is full; nothing was written. Wait and send again."""
+
+    kind = "overloaded"
+
+    def __init__(self, queue: str, limit: int) -> None:
+        self.queue = queue
+        self.limit = limit
+        super().__init__(f"{queue} is full ({limit}); try again later")
+
+
+class StoreUnavailable(AngzarrError):
+    """The store can't serve: I/O error, disk full, lost connection."""
+
+    kind = "unavailable"
+
+    def __init__(self, path: str, cause: str) -> None:
+        self.path = path
+        self.cause = cause
+        super().__init__(f"store {path} is unavailable: {cause}")
+
+
+class StoreClosed(StoreUnavailable):
+    """The store was closed."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "it is closed; open it again")
+
+
+class StoreLocked(StoreUnavailable):
+    """Another process, or another handle of this one, has the store open."""
+
+    def __init__(self, path: str, holder: int | None = None) -> None:
+        self.holder = holder
+        who = f"process {holder}" if holder else "another process"
+        super().__init__(path, f"{who} has it open; one process owns a store, talk to that one or stop it")
+
+
+class StoreForked(StoreUnavailable):
+    """The store was opened before a fork and used in the child."""
+
+    def __init__(self, path: str, opened_in: int, used_in: int) -> None:
+        self.opened_in = opened_in
+        self.used_in = used_in
+        super().__init__(path, f"opened in process {opened_in}, used in its fork {used_in}; open it after forking")
+
+
+class CorruptData(AngzarrError):
+    """What was read is not what was written."""
+
+    kind = "corrupt"
+
+    def __init__(self, where: str, found: str, wanted: str) -> None:
+        self.where = where
+        self.found = found
+        self.wanted = wanted
+        super().__init__(f"corrupt data at {where}: found {found}, wanted {wanted}")
+
+
+class PayloadCorrupt(CorruptData):
+    """An offloaded payload was altered."""
+
+
+class PayloadMissing(CorruptData):
+    """An offloaded payload is gone."""
+
+
+class FormatTooNew(AngzarrError):
+    """A newer angzarr wrote this store."""
+
+    kind = "unavailable"
+
+    def __init__(self, path: str, found: int, supported: int) -> None:
+        self.path = path
+        self.found = found
+        self.supported = supported
+        super().__init__(f"store {path} has format {found}, this angzarr reads up to {supported}; upgrade angzarr")
+
+
+class MissingExtra(AngzarrError):
+    """An optional package is needed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        self.package = package
+        self.extra = extra
+        super().__init__(f"{package} is not installed; run: pip install 'angzarr[{extra}]'")
+
+
+class HandlerFailed(AngzarrError):
+    """The user's handler raised; `__cause__` has the exception."""
+
+    def __init__(self, component: str, cause: str) -> None:
+        self.component = component
+        self.cause = cause
+        super().__init__(f"{component} failed: {cause}")
+
+
+class RemoteError(AngzarrError):
+    """A peer's error, passed on unchanged: a remote handler's answer, or a server's to a client.
+
+    code: the gRPC code's name. error_kind: the peer's `angzarr-error-kind`, "" without one.
+    details: its raw `grpc-status-details-bin`.
+    """
+
+    def __init__(self, code: str, message: str, *, error_kind: str = "", details: bytes = b"") -> None:
+        self.code = code
+        self.error_kind = error_kind
+        self.details = details
+        self.message = message
+        super().__init__(message)
+
+
+def clip(text: str, size_bytes_max: int = VALUE_BYTES_MAX) -> str:
+    """`text` cut at a character so that its UTF-8 is at most `size_bytes_max` bytes long (WIRE-11)."""
+    encoded = text.encode("utf-8", "backslashreplace")
+    return text if len(encoded) <= size_bytes_max else encoded[:size_bytes_max].decode("utf-8", "ignore")

@@ -1,0 +1,137 @@
+"""What the annotations of handler classes say, with mistakes told in the user's names."""
+
+from __future__ import annotations
+
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import FrameType, FunctionType
+from typing import Any as Untyped
+from typing import Final
+
+from angzarr.handlers.decorators import Mark, mark_of
+
+NAMESPACE_FRAMES_MAX: Final = 16
+"""How far up the stack local names are looked for; tests nest classes in functions."""
+
+_SEQUENCES: Final = (list, tuple, Sequence, Iterable)
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A marked method with its annotations evaluated. name: `Account.deposit`."""
+
+    name: str
+    method: str
+    mark: Mark
+    function: Callable[..., object]
+    parameter: object
+    returned: object
+
+
+def caller_names(depth: int) -> dict[str, object]:
+    """Names local to the frames that make a class, so that its string annotations resolve.
+
+    depth: frames between the class statement and this call.
+    """
+    frame: FrameType | None = sys._getframe(depth + 1)  # pyright: ignore[reportPrivateUsage]
+    module = frame.f_globals
+    scopes: list[Mapping[str, object]] = []
+    while frame is not None and len(scopes) < NAMESPACE_FRAMES_MAX:
+        if frame.f_globals is module and frame.f_locals is not module:
+            scopes.append(frame.f_locals)
+        frame = frame.f_back
+    return {name: value for scope in reversed(scopes) for name, value in scope.items()}
+
+
+def handlers_of(cls: type, names: Mapping[str, object]) -> Iterator[Handler]:
+    """The marked methods of `cls` and its bases, evaluated, in order of definition.
+
+    Raises TypeError for a wrong signature, a missing or unknown annotation, or an override without
+    its decorator.
+    """
+    attributes = {name: None for base in reversed(cls.__mro__) for name in vars(base)}
+    for name in attributes:
+        marks = [mark_of(vars(base).get(name)) for base in cls.__mro__ if name in vars(base)]
+        if not any(marks):
+            continue
+        found = getattr(cls, name)
+        if marks[0] is None:
+            inherited = next(mark for mark in marks if mark is not None)
+            raise TypeError(
+                f"{cls.__name__}.{name} overrides a method with {inherited.role.value} without it"
+            )
+        yield _handler(cls, found, marks[0], names)
+
+
+def fields_of(cls: type, names: Mapping[str, object]) -> dict[str, object]:
+    """Annotated attributes of `cls` and its bases, without ClassVars. Raises TypeError as above."""
+    try:
+        hints = typing.get_type_hints(cls, localns=dict(names))
+    except NameError as error:
+        raise TypeError(_unknown(cls.__name__, error)) from error
+    return {
+        name: hint for name, hint in hints.items() if typing.get_origin(hint) is not typing.ClassVar
+    }
+
+
+def classes_in(hint: object, owner: str) -> tuple[type, ...]:
+    """The classes in `X` or `X | Y`. Raises TypeError, naming `owner`, for anything else."""
+    members = tuple(_members(hint))
+    for member in members:
+        if not isinstance(member, type) or member in (object, type(None)):
+            raise TypeError(f"{owner} is annotated {shown(hint)}; name dataclasses or messages")
+    return typing.cast("tuple[type, ...]", members)
+
+
+def returned_classes(hint: object, owner: str) -> tuple[type, ...]:
+    """The event classes in `X`, `X | None`, `list[X | Y]`, `tuple[X, Y]` or None."""
+    found: list[type] = []
+    for member in _members(hint):
+        if member in (type(None), None, typing.NoReturn, typing.Never):
+            continue
+        if typing.get_origin(member) in _SEQUENCES:
+            inner = [part for part in typing.get_args(member) if part is not ...]
+            found += [cls for part in inner for cls in returned_classes(part, owner)]
+        else:
+            found += classes_in(member, owner)
+    return tuple(found)
+
+
+def shown(hint: object) -> str:
+    """A hint as its author wrote it, nearly."""
+    return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
+
+
+def _handler(cls: type, function: FunctionType, mark: Mark, names: Mapping[str, object]) -> Handler:
+    name = f"{cls.__name__}.{function.__name__}"
+    code = function.__code__
+    parameters = code.co_varnames[1 : code.co_argcount]
+    if len(parameters) != 1 or code.co_kwonlyargcount or code.co_flags & 0x0C:
+        raise TypeError(f"{name} must take self and one payload, as {mark.role.value} methods do")
+    for wanted in (*parameters, "return"):
+        if wanted not in function.__annotations__:
+            what = "its return value" if wanted == "return" else f"parameter {wanted!r}"
+            raise TypeError(f"{name} lacks the annotation of {what}")
+    try:
+        hints: dict[str, Untyped] = typing.get_type_hints(function, localns=dict(names))
+    except NameError as error:
+        raise TypeError(_unknown(name, error)) from error
+    return Handler(name, function.__name__, mark, function, hints[parameters[0]], hints["return"])
+
+
+def _members(hint: object) -> Iterator[object]:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        for member in typing.get_args(hint):
+            yield from _members(member)
+    else:
+        yield hint
+
+
+def _unknown(owner: str, error: NameError) -> str:
+    return (
+        f"{owner} is annotated with {error.name!r}, which is not known at run time; "
+        "import or define it before the class, not under TYPE_CHECKING"
+    )

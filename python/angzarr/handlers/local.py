@@ -1,0 +1,145 @@
+"""An aggregate class behind the CommandHandler port, in this process."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any as Untyped
+from typing import TypeVar, cast
+
+from google.protobuf.message import DecodeError, Message
+
+from angzarr import codec, wire
+from angzarr.errors import AngzarrError, InvalidInput
+from angzarr.handlers.aggregate import Aggregate
+from angzarr.handlers.notifications import (
+    NOTIFICATION,
+    Compensation,
+    Revocation,
+    read_notification,
+    rejection_of,
+)
+from angzarr.handlers.state import diff_states
+from angzarr.handlers.table import HandlerTable
+from angzarr.ports.components import CallContext
+
+M = TypeVar("M", bound=Message)
+
+
+class LocalCommandHandler:
+    """Runs an aggregate's methods on encoded messages: ports.components.CommandHandler."""
+
+    is_local = True
+
+    def __init__(self, cls: type[Aggregate]) -> None:
+        self.table: HandlerTable = cls.table()
+
+    @property
+    def name(self) -> str:
+        """`aggregate:<domain>`."""
+        return self.table.component
+
+    async def handle(self, request: bytes, context: CallContext) -> bytes:
+        """ContextualCommand → BusinessResponse.
+
+        The pages of a command are decided on in order, each on the state that the earlier ones
+        left. New pages have no header: the coordinator numbers them. Raises CommandRejected,
+        InvalidInput for an unknown command or one that does not parse, CorruptData for a stored
+        page or snapshot that does not, HandlerFailed for any other exception of the user's code.
+        """
+        contextual = _parse(wire.ContextualCommand, request, "command")
+        book = contextual.events
+        state = self.table.load(book.snapshot if book.HasField("snapshot") else None, book.pages)
+        response = wire.BusinessResponse()
+        for page in contextual.command.pages:
+            answer = await self._decide(state, page)
+            if isinstance(answer, Revocation):
+                return wire.BusinessResponse(revocation=answer.message()).SerializeToString()
+            if answer is None:
+                continue
+            for event in cast("tuple[object, ...]", answer if _is_many(answer) else (answer,)):
+                stored = response.events.pages.add().event
+                stored.type_url, stored.value = self.table.record(state, event)
+        if not response.events.pages and not _is_notification(contextual.command):
+            response.events.SetInParent()
+        return response.SerializeToString()
+
+    async def replay(self, request: bytes, context: CallContext) -> bytes:
+        """ReplayRequest → ReplayResponse with the state after the request's pages.
+
+        Raises CorruptData or HandlerFailed as `handle` does, HandlerFailed for a state that its
+        own annotations exclude.
+        """
+        wanted = _parse(wire.ReplayRequest, request, "replay")
+        base = wanted.base_snapshot if wanted.HasField("base_snapshot") else None
+        state = self.table.load(base, wanted.events)
+        response = wire.ReplayResponse()
+        response.state.type_url = self.table.states.type_url
+        try:
+            response.state.value = self.table.states.encode(state)
+        except (TypeError, ValueError) as error:
+            raise self.table.failed("encoding the state", error) from error
+        return response.SerializeToString()
+
+    def diff(self, before: bytes, after: bytes) -> frozenset[str]:
+        """Top-level fields that differ between two encoded Any states; b"" is an empty stream's."""
+        return diff_states(self.table.states, before, after, self.table.initial())
+
+    async def _decide(self, state: Untyped, page: wire.CommandPage) -> object:
+        if page.HasField("external"):
+            raise InvalidInput("pages.external", "resolved before the handler", page.external.uri)
+        command = page.command
+        method = self.table.command_named(command.type_url)
+        if method is not None:
+            return await self._call(
+                method.function, state, method.payload.read_command(command.value), method.name
+            )
+        name = codec.full_name(command.type_url)
+        if name == NOTIFICATION:
+            return await self._notified(state, command.value)
+        known = ", ".join(sorted(self.table.commands)) or "none"
+        raise InvalidInput(
+            "pages.command.type_url",
+            f"one of {known}",
+            name,
+            f"domain {self.table.domain} has no command {name or '(no type)'}; it has: {known}",
+        )
+
+    async def _notified(self, state: Untyped, value: bytes) -> object:
+        """The answer to a Notification; None, an empty one, where no method is for it."""
+        told = read_notification(value)
+        if isinstance(told, wire.RejectionNotification):
+            wanted = {key: cls for key, (cls, _) in self.table.rejections.items()}
+            found = rejection_of(told, wanted)
+            if found is not None:
+                key, rejection = found
+                return await self._call(
+                    self.table.rejections[key][1], state, rejection, "@rejected"
+                )
+        elif told is not None and self.table.compensation is not None:
+            compensation = Compensation(tuple(told.sequences), told.reason)
+            return await self._call(self.table.compensation, state, compensation, "@compensates")
+        return None
+
+    async def _call(self, function: Untyped, state: Untyped, payload: object, name: str) -> object:
+        try:
+            answer = function(state, payload)
+            return await answer if inspect.isawaitable(answer) else answer
+        except AngzarrError:
+            raise
+        except Exception as error:
+            raise self.table.failed(name, error) from error
+
+
+def _is_many(answer: object) -> bool:
+    return isinstance(answer, list | tuple)
+
+
+def _is_notification(command: wire.CommandBook) -> bool:
+    return any(codec.full_name(page.command.type_url) == NOTIFICATION for page in command.pages)
+
+
+def _parse(cls: type[M], request: bytes, field: str) -> M:
+    try:
+        return cls.FromString(request)
+    except DecodeError as error:
+        raise InvalidInput(field, f"an encoded {cls.DESCRIPTOR.full_name}", error) from error

@@ -1,0 +1,1 @@
+"""Ports: Protocols that coordinators use and adapters implement."""

@@ -1,0 +1,27 @@
+"""The obligation store port: duties that survive restarts (STO-23)."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from angzarr.ports.event_store import Obligation
+
+
+class ObligationStore(Protocol):
+    """Obligations by id; `due` leases what it returns so that replicas share the work."""
+
+    async def put(self, obligation: Obligation) -> None:
+        """Store unless the id is known (idempotent)."""
+        ...
+
+    async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
+        """Open ones with due_ns ≤ now_ns that nobody has leased past now_ns, by (due_ns, id); leased for lease_s."""
+        ...
+
+    async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
+        """Count an attempt, keep its error, make it due again at due_ns and end its lease. Unknown ids are ignored."""
+        ...
+
+    async def close(self, obligation_id: str) -> None:
+        """Fulfilled or given up: remove it."""
+        ...

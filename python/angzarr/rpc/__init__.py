@@ -1,0 +1,1 @@
+"""gRPC: server, services, remote components and transports; nothing else imports grpc."""

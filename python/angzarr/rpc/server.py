@@ -1,0 +1,183 @@
+"""One gRPC server for any set of services: addresses, TLS, health, draining (WIRE-15, OPS-3)."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import grpc
+import grpc.aio
+
+from angzarr.errors import InvalidInput
+from angzarr.rpc import sockets
+from angzarr.rpc.admin import Admin
+from angzarr.rpc.health import Health
+from angzarr.rpc.reflection import reflection_rpcs
+from angzarr.rpc.services import (
+    Commands,
+    Queries,
+    Rpc,
+    ServiceTable,
+    Streams,
+    command_rpcs,
+    query_rpcs,
+    stream_rpcs,
+)
+from angzarr.rpc.tls import TlsFiles, server_credentials
+
+DEFAULT_PORT: Final = 1310
+MESSAGE_SIZE_KB: Final = 10_240
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServerOptions:
+    """Where and how to listen.
+
+    port: 0 takes a free one, None listens on no TCP port. socket: path of a Unix socket, None for
+    none. message_size_kb: of one message, both ways (WIRE-14). grace_s: what running calls get when
+    the server stops (OPS-3).
+    """
+
+    host: str = "127.0.0.1"
+    port: int | None = DEFAULT_PORT
+    socket: Path | None = None
+    tls: TlsFiles | None = None
+    message_size_kb: int = MESSAGE_SIZE_KB
+    grace_s: float = 10.0
+    reflection: bool = True
+
+
+class Server:
+    """Serves coordinators, any set of them, on one port.
+
+    components: names `kind:name` that health knows beside the services. rpcs: further methods.
+    `health` is there from the start and takes the states of components.
+    """
+
+    def __init__(
+        self,
+        *,
+        commands: Commands | None = None,
+        queries: Queries | None = None,
+        streams: Streams | None = None,
+        admin: Admin | None = None,
+        rpcs: Iterable[Rpc] = (),
+        components: Iterable[str] = (),
+        options: ServerOptions | None = None,
+    ) -> None:
+        self._options = options or ServerOptions()
+        served = [
+            *(command_rpcs(commands) if commands else ()),
+            *(query_rpcs(queries) if queries else ()),
+            *(stream_rpcs(streams) if streams else ()),
+            *(admin.rpcs() if admin else ()),
+            *rpcs,
+        ]
+        services = {rpc.service for rpc in served}
+        self.health = Health(sorted({*services, *components}))
+        served += self.health.rpcs()
+        if self._options.reflection:
+            served += reflection_rpcs({rpc.service for rpc in served})
+        self.services: tuple[str, ...] = tuple(sorted({rpc.service for rpc in served}))
+        limit = self._options.message_size_kb * 1024
+        self._table = ServiceTable(served, message_bytes_max=limit)
+        self._server: grpc.aio.Server | None = None
+        self._inode: tuple[int, int] | None = None
+        self.addresses: tuple[str, ...] = ()
+        if admin:
+            admin.attach(lambda: (self.addresses, self.health.names()))
+
+    async def start(self) -> tuple[str, ...]:
+        """Listen and serve; the bound addresses, `HOST:PORT` and `unix:PATH`, TCP first.
+
+        Raises InvalidInput for an address that is taken or not ours, a live socket, and TLS files
+        that can't be read.
+        """
+        options = self._options
+        server = grpc.aio.server(options=_channel_options(options.message_size_kb * 1024))
+        server.add_generic_rpc_handlers((self._table,))
+        addresses: list[str] = []
+        if options.port is not None:
+            address = f"{_bracketed(options.host)}:{options.port}"
+            port = self._listen(server, address)
+            addresses.append(f"{_bracketed(options.host)}:{port}")
+        if options.socket is not None:
+            sockets.claim(options.socket)
+            self._listen(server, f"unix:{options.socket}")
+            addresses.append(f"unix:{options.socket}")
+        if not addresses:
+            raise InvalidInput("transport", "a TCP port or a Unix socket", "neither")
+        await server.start()
+        if options.socket is not None:
+            options.socket.chmod(0o600)
+            found = options.socket.stat()
+            self._inode = found.st_dev, found.st_ino
+        self._server = server
+        self.addresses = tuple(addresses)
+        return self.addresses
+
+    async def stop(self, grace_s: float | None = None) -> None:
+        """Drain: health says NOT_SERVING, no new calls, running ones get `grace_s`, then the end.
+
+        Live streams end at once. Idempotent.
+        """
+        self.health.drain()
+        self._table.end_live()
+        server, self._server = self._server, None
+        if server is not None:
+            await server.stop(self._options.grace_s if grace_s is None else grace_s)
+        self._remove_socket()
+
+    async def wait(self) -> None:
+        """Return when the server has stopped."""
+        if self._server is not None:
+            await self._server.wait_for_termination()
+
+    async def __aenter__(self) -> Server:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    def _listen(self, server: grpc.aio.Server, address: str) -> int:
+        tls = self._options.tls
+        try:
+            if tls is None:
+                port = server.add_insecure_port(address)
+            else:
+                port = server.add_secure_port(address, server_credentials(tls))
+        except RuntimeError as error:
+            raise InvalidInput("server address", "free and of this machine", address) from error
+        if port == 0:
+            raise InvalidInput("server address", "free and of this machine", address)
+        return port
+
+    def _remove_socket(self) -> None:
+        """Remove our socket's file, unless another server has put its own in the place."""
+        path, self_inode = self._options.socket, self._inode
+        self._inode = None
+        if path is None or self_inode is None:
+            return
+        try:
+            found = os.stat(path)
+        except FileNotFoundError:
+            return
+        if (found.st_dev, found.st_ino) == self_inode:
+            path.unlink(missing_ok=True)
+
+
+def _channel_options(message_bytes_max: int) -> Sequence[tuple[str, int]]:
+    # Twice the limit, so that our own check answers with a kind; gRPC's own cut-off has none.
+    return (
+        ("grpc.max_receive_message_length", 2 * message_bytes_max),
+        ("grpc.max_send_message_length", 2 * message_bytes_max),
+        ("grpc.so_reuseport", 0),
+    )
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

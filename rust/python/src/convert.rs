@@ -1,0 +1,90 @@
+//! Python values ⇄ the engine's plain data.
+
+use angzarr_core::{Decision, RecordOp, Stream, Verdict, Written};
+use pyo3::exceptions::PyValueError;
+use pyo3::IntoPyObjectExt;
+use pyo3::intern;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::error::make;
+
+/// An `angzarr.cover.Cover`: the stream that it names, and itself for errors.
+pub struct Address {
+    pub cover: Py<PyAny>,
+    pub stream: Stream,
+}
+
+impl<'py> FromPyObject<'_, 'py> for Address {
+    type Error = PyErr;
+
+    fn extract(cover: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let py = cover.py();
+        let root = cover.getattr(intern!(py, "root"))?;
+        let stream = Stream {
+            domain: cover.getattr(intern!(py, "domain"))?.extract()?,
+            edition: cover.getattr(intern!(py, "edition"))?.extract()?,
+            root: root_of(&root)?,
+        };
+        Ok(Self { cover: cover.to_owned().unbind(), stream })
+    }
+}
+
+fn root_of(root: &Bound<'_, PyAny>) -> PyResult<[u8; 16]> {
+    let bytes = root.cast::<PyBytes>()?.as_bytes();
+    bytes.try_into().map_err(|_| make(root.py(), "InvalidInput", ("cover.root", "16 bytes", bytes.len())))
+}
+
+/// The correlation id of a cover.
+pub fn correlation_of(cover: &Bound<'_, PyAny>) -> PyResult<String> {
+    cover.getattr(intern!(cover.py(), "correlation_id"))?.extract()
+}
+
+/// `(op, space, key, value)` with op 0 put, 1 put unless the key exists, 2 delete.
+pub struct Record(pub RecordOp);
+
+impl<'py> FromPyObject<'_, 'py> for Record {
+    type Error = PyErr;
+
+    fn extract(record: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        let (op, space, key, value): (u8, String, Vec<u8>, Vec<u8>) = record.extract()?;
+        match op {
+            0 => Ok(Self(RecordOp::Put { space, key, value })),
+            1 => Ok(Self(RecordOp::PutNew { space, key, value })),
+            2 => Ok(Self(RecordOp::Delete { space, key })),
+            _ => Err(PyValueError::new_err("a record's op is 0, 1 or 2")),
+        }
+    }
+}
+
+/// `COMMIT` or `ROLLBACK`.
+pub fn verdict_of(name: &str) -> PyResult<Verdict> {
+    match name {
+        "COMMIT" => Ok(Verdict::Commit),
+        "ROLLBACK" => Ok(Verdict::Rollback),
+        _ => Err(PyValueError::new_err("a verdict is COMMIT or ROLLBACK")),
+    }
+}
+
+pub fn verdict_name(is_commit: bool) -> &'static str {
+    if is_commit { "COMMIT" } else { "ROLLBACK" }
+}
+
+/// A decision as `(cascade_id, outcome, reason, decided_at_ns)`.
+pub fn decision_of(decision: Decision) -> (String, &'static str, String, i64) {
+    let name = verdict_name(decision.verdict == Verdict::Commit);
+    (decision.cascade_id, name, decision.reason, decision.decided_at_ns)
+}
+
+/// What a write came to, as `Change` documents it for each kind.
+pub fn written<'py>(py: Python<'py>, written: Written) -> PyResult<Bound<'py, PyAny>> {
+    match written {
+        Written::Appended { first, last } => (first, last, false).into_bound_py_any(py),
+        Written::Duplicate { first, last } => (first, last, true).into_bound_py_any(py),
+        Written::Decided(decision) => decision_of(decision).into_bound_py_any(py),
+        Written::Resolved(marker) => marker.into_bound_py_any(py),
+        Written::Count(number) | Written::Value(number) => number.into_bound_py_any(py),
+        Written::Flag(flag) => flag.into_bound_py_any(py),
+        Written::Done => Ok(py.None().into_bound(py)),
+    }
+}
