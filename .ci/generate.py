@@ -1,7 +1,8 @@
 """Generate python/angzarr/_wire from proto/angzarr; with --check, compare instead of writing.
 
-protoc names Python modules after the proto files' paths, `angzarr/types.proto` → `angzarr.types_pb2`, which would land
-in the package's own root; the imports are moved to `angzarr._wire`. Wire names and descriptors stay as they are.
+protoc names Python modules after the proto files' paths, `angzarr/types.proto` →
+`angzarr.types_pb2`, which would land in the package's own root; the imports are moved to
+`angzarr._wire`. Wire names and descriptors stay as they are.
 """
 
 import argparse
@@ -11,8 +12,8 @@ import re
 import sys
 import tempfile
 
-import grpc_tools
 import google.api.annotations_pb2
+import grpc_tools
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -33,14 +34,23 @@ def generate(target: pathlib.Path) -> None:
             sys.exit("protoc failed")
         target.mkdir(parents=True, exist_ok=True)
         for made in sorted(pathlib.Path(scratch, "angzarr").iterdir()):
-            text = re.sub(r"^from angzarr import (\w+_pb2)", r"from angzarr._wire import \1", made.read_text(), flags=re.M)
+            text = re.sub(
+                r"^from angzarr import (\w+_pb2)",
+                r"from angzarr._wire import \1",
+                made.read_text(),
+                flags=re.M,
+            )
             (target / made.name).write_text(text)
-    (target / "__init__.py").write_text('"""Generated wire messages; import them from `angzarr.wire`."""\n')
+    (target / "__init__.py").write_text(
+        '"""Generated wire messages; import them from `angzarr.wire`."""\n'
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 when the committed code differs")
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 when the committed code differs"
+    )
     if not parser.parse_args().check:
         for old in WIRE.glob("*_pb2.py*"):
             old.unlink()

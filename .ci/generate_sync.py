@@ -1,10 +1,11 @@
 """Generate python/angzarr/caller_sync.py from caller.py; with --check, compare instead of writing.
 
-Names are mapped token by token, so comments, strings apart from the module's own, and layout stay as they are.
+Names are mapped token by token, so comments, strings apart from the module's own, and layout stay.
 """
 
 import argparse
 import io
+import itertools
 import pathlib
 import subprocess
 import sys
@@ -23,7 +24,9 @@ RENAMED = {
     "__aexit__": "__exit__",
     "asyncio": "time",
 }
-HEADER = '''"""The caller's face without `await`. Generated from caller.py by .ci/generate_sync.py: do not edit.
+HEADER = '''"""The caller's face without `await`.
+
+Generated from caller.py by .ci/generate_sync.py; edit that.
 
     with connect_sync("127.0.0.1:1310") as client:
         account = client.domain(Account)                       # or domain("account")
@@ -39,7 +42,7 @@ def transform(source: str) -> str:
     tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
     lines = source.splitlines(keepends=True)
     edits: list[tuple[int, int, int, str]] = []  # row, from column, to column, replacement
-    for token, after in zip(tokens, tokens[1:], strict=False):
+    for token, after in itertools.pairwise(tokens):
         row, column = token.start
         if token.type != tokenize.NAME:
             continue
@@ -59,13 +62,17 @@ def generate() -> str:
     text = transform(SOURCE.read_text("utf-8"))
     for arguments in (["check", "--fix", "--quiet", "--select", "I"], ["format", "--quiet"]):
         command = [sys.executable, "-m", "ruff", *arguments, "--stdin-filename", str(TARGET), "-"]
-        text = subprocess.run(command, input=text, text=True, check=True, capture_output=True).stdout
+        text = subprocess.run(
+            command, input=text, text=True, check=True, capture_output=True
+        ).stdout
     return text
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="exit 1 when the committed code differs")
+    parser.add_argument(
+        "--check", action="store_true", help="exit 1 when the committed code differs"
+    )
     check = parser.parse_args().check
     text = generate()
     if not check:

@@ -1,8 +1,10 @@
-"""Build the native module: `native.py develop` into the environment, `native.py wheel` into dist/, `native.py test`.
+"""Build the native module: `native.py develop` into the environment, `native.py wheel` into dist/,
+`native.py test`.
 
-RocksDB takes 15 to 20 minutes on two cores, so the cargo target directory lives outside the checkout, named by the lock
-file's hash: every clone on the machine with the same lock shares it. ANGZARR_CACHE moves it. A new lock file starts from
-a copy of the newest directory there, so that only what changed is compiled again.
+RocksDB takes 15 to 20 minutes on two cores, so the cargo target directory lives outside the
+checkout, named by the lock file's hash: every clone on the machine with the same lock shares it.
+ANGZARR_CACHE moves it. A new lock file starts from a copy of the newest directory there, so that
+only what changed is compiled again.
 """
 
 import argparse
@@ -39,7 +41,16 @@ def main() -> None:
         "test": [["cargo", "test", "--release", "--workspace", "--exclude", "angzarr-python"]],
         "lint": [
             ["cargo", "fmt", "--all", "--check"],
-            ["cargo", "clippy", "--release", "--workspace", "--all-targets", "--", "-D", "warnings"],
+            [
+                "cargo",
+                "clippy",
+                "--release",
+                "--workspace",
+                "--all-targets",
+                "--",
+                "-D",
+                "warnings",
+            ],
         ],
     }
     with Progress(target):
@@ -56,7 +67,8 @@ def cache_dir() -> pathlib.Path:
 
 
 def target_dir(cache: pathlib.Path) -> pathlib.Path:
-    """The cargo target directory of this lock file, seeded from the newest other one if it is new."""
+    """The cargo target directory of this lock file, seeded from the newest other one if it is
+    new."""
     digest = hashlib.sha256((ROOT / "Cargo.lock").read_bytes()).hexdigest()[:12]
     target = cache / f"target-{digest}"
     if not target.exists():
@@ -71,14 +83,26 @@ def target_dir(cache: pathlib.Path) -> pathlib.Path:
 
 
 def build_environment(cache: pathlib.Path, target: pathlib.Path) -> dict[str, str]:
-    """Variables that cargo needs; their values are the same for all checkouts, since a change rebuilds RocksDB."""
+    """Variables that cargo needs; their values are the same for all checkouts, since a change
+    rebuilds RocksDB."""
     clang = cache / LIBCLANG.replace("==", "-")
     if not (clang / "clang" / "native").exists():
-        install = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(clang), LIBCLANG]
+        install = [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--target",
+            str(clang),
+            LIBCLANG,
+        ]
         subprocess.run(install, check=True)
     headers = subprocess.run(
         [os.environ.get("CC", "gcc"), "-print-file-name=include"],
-        check=True, capture_output=True, text=True,
+        check=True,
+        capture_output=True,
+        text=True,
     ).stdout.strip()
     return {
         "CARGO_TARGET_DIR": str(target),
@@ -111,7 +135,11 @@ class Progress:
                 continue
             before = count
             minutes, seconds = divmod(int(time.monotonic() - began), 60)
-            print(f"compiling RocksDB: {count} of about {ROCKSDB_OBJECTS} files, {minutes}m{seconds:02}s", flush=True)
+            print(
+                f"compiling RocksDB: {count} of about {ROCKSDB_OBJECTS} files, "
+                f"{minutes}m{seconds:02}s",
+                flush=True,
+            )
 
     def _count(self) -> int:
         builds = self._target.glob("release/build/librocksdb-sys-*/out")

@@ -1,4 +1,5 @@
-"""Install the wheel in dist/ into a clean environment and run the demo there, away from the checkout."""
+"""Install the wheel in dist/ into a clean environment and run the demo there, away from the
+checkout."""
 
 import pathlib
 import subprocess
@@ -16,7 +17,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         venv.create(folder, with_pip=True)
         python = pathlib.Path(folder, "bin", "python")
-        subprocess.run([python, "-m", "pip", "install", "--quiet", f"{wheel}[examples]"], check=True)
+        subprocess.run(
+            [python, "-m", "pip", "install", "--quiet", f"{wheel}[examples]"], check=True
+        )
         subprocess.run([python, "-m", "angzarr.examples.holdem.demo"], check=True, cwd=folder)
     print(f"{wheel.name} runs the demo in a clean environment")
 

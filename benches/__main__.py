@@ -1,4 +1,5 @@
-"""Run the benches, print a table, write results/latest.json and a plot per group in docs/benchmarks."""
+"""Run the benches, print a table, write results/latest.json and a plot per group in
+docs/benchmarks."""
 
 from __future__ import annotations
 
@@ -26,7 +27,9 @@ PACKAGES = ("angzarr", "grpcio", "protobuf", "rocksdict", "umadb", "eventsourcin
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=sorted(BENCHES), metavar="ID", help=", ".join(BENCHES))
+    parser.add_argument(
+        "--only", nargs="+", choices=sorted(BENCHES), metavar="ID", help=", ".join(BENCHES)
+    )
     parser.add_argument("--out", type=pathlib.Path, default=LATEST)
     options = parser.parse_args()
     console = Console()
@@ -47,18 +50,31 @@ def keep(rows: list[dict[str, object]], path: pathlib.Path) -> None:
     merged = {row["id"]: row for row in [*(r for r in old if r["id"] not in ids), *rows]}
     results = [merged[name] for name in BENCHES if name in merged]
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({**surroundings(), "results": results}, indent=1, ensure_ascii=False) + "\n")
+    path.write_text(
+        json.dumps({**surroundings(), "results": results}, indent=1, ensure_ascii=False) + "\n"
+    )
 
 
 def surroundings() -> dict[str, object]:
     """The machine, the versions and the commit that the figures belong to."""
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True)
-    cpu = [line.split(":")[1].strip() for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=HERE, capture_output=True, text=True
+    )
+    cpu = [
+        line.split(":")[1].strip()
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        if "model name" in line
+    ]
     return {
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit.stdout.strip(),
-        "machine": {"cpu": cpu[0] if cpu else platform.processor(), "cores": len(cpu), "system": platform.platform()},
-        "versions": {"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
+        "machine": {
+            "cpu": cpu[0] if cpu else platform.processor(),
+            "cores": len(cpu),
+            "system": platform.platform(),
+        },
+        "versions": {"python": platform.python_version()}
+        | {name: metadata.version(name) for name in PACKAGES},
     }
 
 
@@ -70,10 +86,14 @@ def table(rows: list[dict[str, object]]) -> Table:
         assert isinstance(compared, dict)
         assert isinstance(ratios, dict)
         out.add_row(
-            str(row["id"]), str(row["work"]), f"{row['ours']:,.0f} {row['unit']}",
+            str(row["id"]),
+            str(row["work"]),
+            f"{row['ours']:,.0f} {row['unit']}",
             "\n".join(f"{name} {figure:,.0f}" for name, figure in compared.items()),
             "\n".join(f"{ratio:.2f} × {name}" for name, ratio in ratios.items()),
-            f"{row['flush_us']:.0f}", str(row["target"]), "yes" if row["met"] else "[red]no[/red]",
+            f"{row['flush_us']:.0f}",
+            str(row["target"]),
+            "yes" if row["met"] else "[red]no[/red]",
         )
     return out
 

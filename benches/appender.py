@@ -1,4 +1,5 @@
-"""A child for strace: opens a store, says BEGIN-APPENDS, appends one event at a time, says END-APPENDS."""
+"""A child for strace: opens a store, says BEGIN-APPENDS, appends one event at a time, says
+END-APPENDS."""
 
 import asyncio
 import os

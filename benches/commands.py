@@ -70,7 +70,7 @@ def apps() -> Iterator[tuple[Loop, App, PeerBank]]:
 @contextlib.contextmanager
 def rebuild100() -> Iterator[dict[str, Run]]:
     with apps() as (loop, app, peer):
-        accounts = app.domain("account")
+        accounts = app.domain(Account)
 
         async def prepare() -> None:
             for _ in range(EVENTS):
@@ -83,7 +83,7 @@ def rebuild100() -> Iterator[dict[str, Run]]:
 
         async def rebuild() -> None:
             for _ in range(REBUILDS):
-                state = await accounts.state(Account, "rebuilt")
+                state = await accounts.state("rebuilt")
                 assert state.balance_cents == EVENTS
 
         def rebuild_peer() -> None:
@@ -98,9 +98,10 @@ def rebuild100() -> Iterator[dict[str, Run]]:
 
 @contextlib.contextmanager
 def command64() -> Iterator[dict[str, Run]]:
-    """Fresh accounts each round, so that streams stay short for both; the peer from one thread and from 64."""
+    """Fresh accounts each round, so that streams stay short for both; the peer from one thread and
+    from 64."""
     with apps() as (loop, app, peer):
-        accounts = app.domain("account")
+        accounts = app.domain(Account)
 
         async def commands() -> None:
             async def work() -> None:
@@ -129,11 +130,19 @@ def command64() -> Iterator[dict[str, Run]]:
 
 BENCHES = [
     Bench(
-        "rebuild100", "100-event aggregate rebuilt through Python handlers", "rebuilds/s", "commands", rebuild100,
+        "rebuild100",
+        "100-event aggregate rebuilt through Python handlers",
+        "rebuilds/s",
+        "commands",
+        rebuild100,
         (Target("eventsourcing", 20),),
     ),
     Bench(
-        "command64", "command in process, 64 concurrent", "commands/s", "commands", command64,
+        "command64",
+        "command in process, 64 concurrent",
+        "commands/s",
+        "commands",
+        command64,
         (Target("eventsourcing|eventsourcing 64 threads", 5),),
     ),
 ]

@@ -1,7 +1,9 @@
-"""Interleaved rounds: every contender of a bench runs once a round, so that a noisy minute hits all alike.
+"""Interleaved rounds: every contender of a bench runs once a round, so that a noisy minute hits all
+alike.
 
-A figure is a rate, greater is better, unless the bench says otherwise; the ratio to a peer is the median over rounds of
-ours ÷ theirs in the same round. The disk's flush time is taken in every round beside the figures.
+A figure is a rate, greater is better, unless the bench says otherwise; the ratio to a peer is the
+median over rounds of ours ÷ theirs in the same round. The disk's flush time is taken in every round
+beside the figures.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ Run = Callable[[], float]
 
 @dataclass(frozen=True)
 class Target:
-    """A promise: the ratio to `peer` is at least `least`; several peers joined by "|" mean the better of them."""
+    """A promise: the ratio to `peer` is at least `least`; several peers joined by "|" mean the
+    better of them."""
 
     peer: str
     least: float
@@ -81,7 +84,9 @@ class Result:
             "unit": bench.unit,
             "compared": {peer: round(self.median(peer), 3) for peer in peers},
             "ratios": {peer: round(ratio, 3) for peer, ratio in ratios.items()},
-            "spread": {name: [round(min(f), 3), round(max(f), 3)] for name, f in self.figures.items()},
+            "spread": {
+                name: [round(min(f), 3), round(max(f), 3)] for name, f in self.figures.items()
+            },
             "flush_us": round(flush_us, 1),
             "rounds": len(self.flush_us),
             "target": "; ".join(wanted),
@@ -108,7 +113,8 @@ def measure(bench: Bench, say: Callable[[str], None]) -> Result:
 
 
 def flush_us(count: int = 200) -> float:
-    """Median time of an append of 200 bytes and its fdatasync, in the folder where the benches keep their stores."""
+    """Median time of an append of 200 bytes and its fdatasync, in the folder where the benches keep
+    their stores."""
     with scratch() as folder:
         descriptor = os.open(folder / "flush", os.O_WRONLY | os.O_CREAT)
         times: list[float] = []
@@ -124,7 +130,9 @@ def flush_us(count: int = 200) -> float:
 @contextlib.contextmanager
 def scratch() -> Iterator[pathlib.Path]:
     """A folder on the disk under test (ANGZARR_BENCH_DIR, else the temporary folder)."""
-    with tempfile.TemporaryDirectory(dir=os.environ.get("ANGZARR_BENCH_DIR"), prefix="bench-") as folder:
+    with tempfile.TemporaryDirectory(
+        dir=os.environ.get("ANGZARR_BENCH_DIR"), prefix="bench-"
+    ) as folder:
         yield pathlib.Path(folder)
 
 

@@ -1,4 +1,5 @@
-"""The systems that we compare with, started on loopback or a socket and ended by who started them."""
+"""The systems that we compare with, started on loopback or a socket and ended by who started
+them."""
 
 from __future__ import annotations
 
@@ -42,7 +43,9 @@ def postgres_server() -> Iterator[pathlib.Path]:
     """
     binaries = pathlib.Path(POSTGRES_BIN)
     if not (binaries / "postgres").exists():
-        raise SystemExit(f"the benches need PostgreSQL 15 in {binaries} (Debian package postgresql-15)")
+        raise SystemExit(
+            f"the benches need PostgreSQL 15 in {binaries} (Debian package postgresql-15)"
+        )
     with scratch() as folder:
         user = {"user": "postgres", "group": "postgres"} if os.geteuid() == 0 else {}
         if user:
@@ -50,7 +53,14 @@ def postgres_server() -> Iterator[pathlib.Path]:
         data = folder / "data"
         setup = [binaries / "initdb", "-D", data, "-U", "bench", "-A", "trust", "--no-sync"]
         subprocess.run(setup, check=True, stdout=subprocess.DEVNULL, cwd="/", **user)
-        options = ["-c", "listen_addresses=", "-c", f"unix_socket_directories={folder}", "-c", "max_connections=100"]
+        options = [
+            "-c",
+            "listen_addresses=",
+            "-c",
+            f"unix_socket_directories={folder}",
+            "-c",
+            "max_connections=100",
+        ]
         with process([binaries / "postgres", "-D", data, *options], cwd="/", **user):
             wait(lambda: bool(glob.glob(f"{folder}/.s.PGSQL.*[0-9]")), "postgres")
             yield folder
@@ -59,7 +69,9 @@ def postgres_server() -> Iterator[pathlib.Path]:
 @contextlib.contextmanager
 def process(command: list[object], **options: object) -> Iterator[subprocess.Popen[bytes]]:
     """A child that is terminated, and killed if it does not heed that."""
-    child = subprocess.Popen([str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options)
+    child = subprocess.Popen(
+        [str(c) for c in command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, **options
+    )
     try:
         yield child
     finally:

@@ -1,4 +1,5 @@
-"""One SVG per group: how many times the peer's rate ours is, on a logarithmic axis, the target as a mark."""
+"""One SVG per group: how many times the peer's rate ours is, on a logarithmic axis, the target as a
+mark."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ def draw(rows: list[dict[str, Any]], folder: pathlib.Path) -> None:
         ]
         figure, axes = plt.subplots(figsize=(8, 0.8 + 0.38 * len(bars)))
         labels, ratios = [label for label, _ in bars][::-1], [ratio for _, ratio in bars][::-1]
-        axes.barh(labels, ratios, color=["#2a6f97" if ratio >= 1 else "#bc4b51" for ratio in ratios])
+        axes.barh(
+            labels, ratios, color=["#2a6f97" if ratio >= 1 else "#bc4b51" for ratio in ratios]
+        )
         for index, ratio in enumerate(ratios):
             axes.annotate(f" {ratio:.2f}×", (ratio, index), va="center", fontsize=8)
         axes.axvline(1, color="#333333", linewidth=0.8)

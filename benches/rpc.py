@@ -1,6 +1,7 @@
 """Benches over gRPC: our server against a bare grpc.aio echo of the same size, in the same set-up.
 
-Servers are processes of their own; one client process (this one) drives both with the same grpc.aio calls on raw bytes.
+Servers are processes of their own; one client process (this one) drives both with the same grpc.aio
+calls on raw bytes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterator
 import grpc
 import grpc.aio
 
-from angzarr.wire import CommandBook, CommandRequest, ContextualCommand, Query
+from angzarr.wire import CommandRequest, ContextualCommand, Query
 from benches.harness import OURS, Bench, Run, Target, rate, scratch
 from benches.peers import free_port, wait
 from benches.stores import IN_FLIGHT, Loop
@@ -33,7 +34,9 @@ HANDLE = "/angzarr.CommandHandlerService/Handle"
 @contextlib.contextmanager
 def server(command: list[object]) -> Iterator[str]:
     """A process that prints `listening on HOST:PORT`; its address."""
-    child = subprocess.Popen([str(c) for c in command], stdout=subprocess.PIPE, cwd=HERE.parent, text=True)
+    child = subprocess.Popen(
+        [str(c) for c in command], stdout=subprocess.PIPE, cwd=HERE.parent, text=True
+    )
     try:
         assert child.stdout
         for line in child.stdout:
@@ -95,8 +98,12 @@ class Channel:
         self._loop(self._channel.close())
 
 
-def deposit(root: bytes, domain: str = "account", type_url: str = "json.angzarr.io/account.Deposit",
-            value: bytes = b'{"amount_cents":1}') -> bytes:
+def deposit(
+    root: bytes,
+    domain: str = "account",
+    type_url: str = "json.angzarr.io/account.Deposit",
+    value: bytes = b'{"amount_cents":1}',
+) -> bytes:
     """A HandleCommand request that every state accepts (AGGREGATE_HANDLES)."""
     request = CommandRequest()
     request.command.cover.domain = domain
@@ -121,46 +128,74 @@ def connected(loop: Loop, address: str) -> Iterator[Channel]:
 
 @contextlib.contextmanager
 def grpc64() -> Iterator[dict[str, Run]]:
-    with scratch() as folder, contextlib.closing(Loop()) as loop, ours(folder, HERE / "bank.py") as address:
-        with connected(loop, address) as channel:
-            size = len(channel.call(HANDLE_COMMAND, deposit(uuid.uuid4().bytes)))
-            with echo(size) as bare_address, connected(loop, bare_address) as bare:
-                yield {
-                    OURS: lambda: channel.rate(HANDLE_COMMAND, deposits()),
-                    "bare echo": lambda: bare.rate(HANDLE_COMMAND, deposits()),
-                }
+    with (
+        scratch() as folder,
+        contextlib.closing(Loop()) as loop,
+        ours(folder, HERE / "bank.py") as address,
+        connected(loop, address) as channel,
+    ):
+        size = len(channel.call(HANDLE_COMMAND, deposit(uuid.uuid4().bytes)))
+        with echo(size) as bare_address, connected(loop, bare_address) as bare:
+            yield {
+                OURS: lambda: channel.rate(HANDLE_COMMAND, deposits()),
+                "bare echo": lambda: bare.rate(HANDLE_COMMAND, deposits()),
+            }
 
 
 @contextlib.contextmanager
 def grpcbook() -> Iterator[dict[str, Run]]:
-    with scratch() as folder, contextlib.closing(Loop()) as loop, ours(folder, HERE / "bank.py") as address:
-        with connected(loop, address) as channel:
-            root = uuid.uuid4().bytes
-            for _ in range(BOOK_EVENTS):
-                channel.call(HANDLE_COMMAND, deposit(root))
-            query = Query()
-            query.cover.domain, query.cover.root.value = "account", root
-            request = query.SerializeToString()
-            size = len(channel.call(GET_BOOK, request))
-            with echo(size) as bare_address, connected(loop, bare_address) as bare:
-                requests = [request] * IN_FLIGHT
-                yield {
-                    OURS: lambda: channel.rate(GET_BOOK, lambda: requests),
-                    "bare echo": lambda: bare.rate(GET_BOOK, lambda: requests),
-                }
+    with (
+        scratch() as folder,
+        contextlib.closing(Loop()) as loop,
+        ours(folder, HERE / "bank.py") as address,
+        connected(loop, address) as channel,
+    ):
+        root = uuid.uuid4().bytes
+        for _ in range(BOOK_EVENTS):
+            channel.call(HANDLE_COMMAND, deposit(root))
+        query = Query()
+        query.cover.domain, query.cover.root.value = "account", root
+        request = query.SerializeToString()
+        size = len(channel.call(GET_BOOK, request))
+        with echo(size) as bare_address, connected(loop, bare_address) as bare:
+            requests = [request] * IN_FLIGHT
+            yield {
+                OURS: lambda: channel.rate(GET_BOOK, lambda: requests),
+                "bare echo": lambda: bare.rate(GET_BOOK, lambda: requests),
+            }
 
 
 @contextlib.contextmanager
 def grpcremote() -> Iterator[dict[str, Run]]:
-    """The handler is a process of the published client; `direct` calls its Handle with the same command."""
+    """The handler is a process of the published client; `direct` calls its Handle with the same
+    command."""
     from tests.compat.peer import peer_python  # the environment of the published client
 
-    kind = {"domain": "counter", "type_url": "type.googleapis.com/google.protobuf.StringValue", "value": b"\n\x01x"}
+    kind = {
+        "domain": "counter",
+        "type_url": "type.googleapis.com/google.protobuf.StringValue",
+        "value": b"\n\x01x",
+    }
     handler_port = free_port()
     handler = [peer_python(), HERE / "peer_handler.py", handler_port]
-    with scratch() as folder, contextlib.closing(Loop()) as loop, server(handler) as handler_address:
+    with (
+        scratch() as folder,
+        contextlib.closing(Loop()) as loop,
+        server(handler) as handler_address,
+    ):
         endpoint = f"ANGZARR_STATIC_ENDPOINTS=counter=tcp://{handler_address}"
-        arguments = ["env", endpoint, sys.executable, "-m", "angzarr.cli", "serve", "--port", 0, "--data", folder]
+        arguments = [
+            "env",
+            endpoint,
+            sys.executable,
+            "-m",
+            "angzarr.cli",
+            "serve",
+            "--port",
+            0,
+            "--data",
+            folder,
+        ]
         with server(arguments) as address, connected(loop, address) as channel:
             with connected(loop, handler_address) as direct:
                 probe = deposit(uuid.uuid4().bytes, **kind)  # type: ignore[arg-type]
@@ -168,7 +203,9 @@ def grpcremote() -> Iterator[dict[str, Run]]:
 
                 def contextual() -> list[bytes]:
                     return [
-                        ContextualCommand(command=CommandRequest.FromString(request).command).SerializeToString()
+                        ContextualCommand(
+                            command=CommandRequest.FromString(request).command
+                        ).SerializeToString()
                         for request in deposits(**kind)()
                     ]
 
@@ -180,13 +217,27 @@ def grpcremote() -> Iterator[dict[str, Run]]:
 
 BENCHES = [
     Bench(
-        "grpc64", "HandleCommand over gRPC, 64 concurrent", "calls/s", "rpc", grpc64, (Target("bare echo", 0.6),)
+        "grpc64",
+        "HandleCommand over gRPC, 64 concurrent",
+        "calls/s",
+        "rpc",
+        grpc64,
+        (Target("bare echo", 0.6),),
     ),
     Bench(
-        "grpcremote", "HandleCommand over gRPC, handler a process of client 0.3.1", "calls/s", "rpc", grpcremote,
+        "grpcremote",
+        "HandleCommand over gRPC, handler a process of client 0.3.1",
+        "calls/s",
+        "rpc",
+        grpcremote,
         (Target("direct", 0.4),),
     ),
     Bench(
-        "grpcbook", "GetEventBook of 100 events over gRPC", "calls/s", "rpc", grpcbook, (Target("bare echo", 0.8),)
+        "grpcbook",
+        "GetEventBook of 100 events over gRPC",
+        "calls/s",
+        "rpc",
+        grpcbook,
+        (Target("bare echo", 0.8),),
     ),
 ]

@@ -1,4 +1,5 @@
-"""Benches of the store: appends, reads, growth. `ours` is the native store, `rocksdict` the pure-Python baseline."""
+"""Benches of the store: appends, reads, growth. `ours` is the native store, `rocksdict` the
+pure-Python baseline."""
 
 from __future__ import annotations
 
@@ -74,7 +75,7 @@ def both() -> Iterator[tuple[Loop, Stores, Stores]]:
             yield loop, ours, baseline
 
 
-# ---- appends -------------------------------------------------------------------------------------------------------
+# ---- appends ----
 
 
 async def append_many(stores: Stores, tasks: int, count: int) -> None:
@@ -121,16 +122,22 @@ def umadb_appends(url: str, threads: int, count: int, batch: int = 1) -> None:
 class Postgres:
     """A plain versioned table, one connection a task, prepared statements, autocommit."""
 
-    TABLE = """CREATE TABLE IF NOT EXISTS events (domain text, edition text, root bytea, sequence bigint, page bytea,
+    TABLE = """CREATE TABLE IF NOT EXISTS events
+               (domain text, edition text, root bytea, sequence bigint, page bytea,
                position bigserial, PRIMARY KEY (domain, edition, root, sequence))"""
-    INSERT = "INSERT INTO events (domain, edition, root, sequence, page) VALUES ($1, $2, $3, $4, $5)"
+    INSERT = (
+        "INSERT INTO events (domain, edition, root, sequence, page) VALUES ($1, $2, $3, $4, $5)"
+    )
 
     def __init__(self, socket: pathlib.Path, loop: Loop, connections: int) -> None:
         self._loop = loop
         self._connections = loop(self._connect(str(socket), connections))
 
     async def _connect(self, socket: str, count: int) -> list[asyncpg.Connection]:
-        made = [await asyncpg.connect(host=socket, user="bench", database="postgres") for _ in range(count)]
+        made = [
+            await asyncpg.connect(host=socket, user="bench", database="postgres")
+            for _ in range(count)
+        ]
         await made[0].execute(self.TABLE)
         return made
 
@@ -140,7 +147,9 @@ class Postgres:
         async def work(connection: asyncpg.Connection) -> None:
             cover, insert = fresh(), await connection.prepare(self.INSERT)
             for sequence in range(each):
-                await insert.fetch(cover.domain, cover.edition, cover.root, sequence, PAGES[sequence])
+                await insert.fetch(
+                    cover.domain, cover.edition, cover.root, sequence, PAGES[sequence]
+                )
 
         await asyncio.gather(*(work(connection) for connection in self._connections))
 
@@ -155,9 +164,13 @@ def append64() -> Iterator[dict[str, Run]]:
         with contextlib.closing(Postgres(socket, loop, IN_FLIGHT)) as postgres:
             few = SLOW_APPENDS
             yield {
-                OURS: lambda: rate(APPENDS * 4, lambda: loop(append_many(ours, IN_FLIGHT, APPENDS * 4))),
+                OURS: lambda: rate(
+                    APPENDS * 4, lambda: loop(append_many(ours, IN_FLIGHT, APPENDS * 4))
+                ),
                 "rocksdict": lambda: rate(few, lambda: loop(append_many(baseline, IN_FLIGHT, few))),
-                "rocksdict 64 threads": lambda: rate(few, lambda: append_threads(baseline, IN_FLIGHT, few)),
+                "rocksdict 64 threads": lambda: rate(
+                    few, lambda: append_threads(baseline, IN_FLIGHT, few)
+                ),
                 "umadb": lambda: rate(APPENDS, lambda: umadb_appends(url, IN_FLIGHT, APPENDS)),
                 "postgres": lambda: rate(APPENDS, lambda: loop(postgres.append_many(APPENDS))),
             }
@@ -165,16 +178,22 @@ def append64() -> Iterator[dict[str, Run]]:
 
 @contextlib.contextmanager
 def append1() -> Iterator[dict[str, Run]]:
-    with both() as (loop, ours, baseline), umadb_server() as url, postgres_server() as socket, scratch() as folder:
-        with contextlib.closing(Postgres(socket, loop, 1)) as postgres, open(folder / "raw", "wb", 0) as raw:
-            few = SLOW_APPENDS
-            yield {
-                OURS: lambda: rate(few, lambda: loop(append_many(ours, 1, few))),
-                "rocksdict": lambda: rate(few, lambda: loop(append_many(baseline, 1, few))),
-                "umadb": lambda: rate(few, lambda: umadb_appends(url, 1, few)),
-                "postgres": lambda: rate(few, lambda: loop(postgres.append_many(few))),
-                "bare flush": lambda: rate(few, lambda: flushes(raw, few)),
-            }
+    with (
+        both() as (loop, ours, baseline),
+        umadb_server() as url,
+        postgres_server() as socket,
+        scratch() as folder,
+        contextlib.closing(Postgres(socket, loop, 1)) as postgres,
+        open(folder / "raw", "wb", 0) as raw,
+    ):
+        few = SLOW_APPENDS
+        yield {
+            OURS: lambda: rate(few, lambda: loop(append_many(ours, 1, few))),
+            "rocksdict": lambda: rate(few, lambda: loop(append_many(baseline, 1, few))),
+            "umadb": lambda: rate(few, lambda: umadb_appends(url, 1, few)),
+            "postgres": lambda: rate(few, lambda: loop(postgres.append_many(few))),
+            "bare flush": lambda: rate(few, lambda: flushes(raw, few)),
+        }
 
 
 def flushes(raw: object, count: int) -> None:
@@ -186,22 +205,38 @@ def flushes(raw: object, count: int) -> None:
 
 
 def append1_checks(figures: dict[str, list[float]], flush_us: float) -> tuple[str, bool]:
-    """The share of the disk's flush rate that is asked depends on the flush; one flush a commit is counted by strace."""
+    """The share of the disk's flush rate that is asked depends on the flush; one flush a commit is
+    counted by strace."""
     least = 0.9 if flush_us > 1_000 else 0.6
-    share = statistics.median(o / b for o, b in zip(figures[OURS], figures["bare flush"], strict=True))
+    share = statistics.median(
+        o / b for o, b in zip(figures[OURS], figures["bare flush"], strict=True)
+    )
     per_commit = flushes_per_commit()
     text = f"≥ {least} × bare flush; one flush a commit (strace: {per_commit:.3f})"
     return text, share >= least and per_commit == 1.0
 
 
 def flushes_per_commit(count: int = 200) -> float:
-    """fsync, fdatasync and sync_file_range calls of `count` single appends, by strace, per append."""
+    """fsync, fdatasync and sync_file_range calls of `count` single appends, by strace, per
+    append."""
     if not shutil.which("strace"):
         raise SystemExit("append1 needs strace")
     with scratch() as folder:
         trace = folder / "trace"
         calls = "trace=fsync,fdatasync,sync_file_range,msync,write"
-        command = ["strace", "-f", "-o", trace, "-e", calls, sys.executable, "-m", "benches.appender", folder / "db", str(count)]
+        command = [
+            "strace",
+            "-f",
+            "-o",
+            trace,
+            "-e",
+            calls,
+            sys.executable,
+            "-m",
+            "benches.appender",
+            folder / "db",
+            str(count),
+        ]
         subprocess.run([str(c) for c in command], check=True)
         text = trace.read_text()
         within = text.split("BEGIN-APPENDS", 1)[1].split("END-APPENDS", 1)[0]
@@ -222,7 +257,7 @@ def batch() -> Iterator[dict[str, Run]]:
         }
 
 
-# ---- reads ---------------------------------------------------------------------------------------------------------
+# ---- reads ----
 
 
 async def fill(stores: Stores, count: int) -> Cover:
@@ -267,7 +302,9 @@ def diverge1000() -> Iterator[dict[str, Run]]:
 
 def reader(loop: Loop, stores: Stores, cover: Cover, stop: int | None) -> Run:
     def run() -> float:
-        return rate(READS, lambda: loop(read_many(lambda: stores.events.load(cover, stop=stop), READS)))
+        return rate(
+            READS, lambda: loop(read_many(lambda: stores.events.load(cover, stop=stop), READS))
+        )
 
     return run
 
@@ -281,7 +318,9 @@ def snaphot() -> Iterator[dict[str, Run]]:
 
             def run(stores: Stores = stores, cover: Cover = cover) -> float:
                 count = READS * 20
-                return rate(count, lambda: loop(read_many(lambda: stores.events.load_latest(cover), count)))
+                return rate(
+                    count, lambda: loop(read_many(lambda: stores.events.load_latest(cover), count))
+                )
 
             runs[name] = run
         yield runs
@@ -323,14 +362,15 @@ def snapcold() -> Iterator[dict[str, Run]]:
         yield runs
 
 
-# ---- growth --------------------------------------------------------------------------------------------------------
+# ---- growth ----
 
 MEMORY_BOUND_MIB = 1_024
 
 
 @contextlib.contextmanager
 def growth() -> Iterator[dict[str, Run]]:
-    """`at 100 k` is a store with 100,000 events, ours one with 10 million; appends of one event, 64 in flight."""
+    """`at 100 k` is a store with 100,000 events, ours one with 10 million; appends of one event,
+    64 in flight."""
     with scratch() as folder, contextlib.closing(Loop()) as loop:
         small, large = folder / "small", folder / "large"
         with opened("rocksdb", small, loop) as early, opened("rocksdb", large, loop) as grown:
@@ -338,8 +378,12 @@ def growth() -> Iterator[dict[str, Run]]:
             loop(grow(grown, GROWN_EVENTS))
             GROWN.update(folder=str(large / "rocksdb"), loop=loop, memory_mib=resident_mib())
             yield {
-                OURS: lambda: rate(APPENDS * 2, lambda: loop(append_many(grown, IN_FLIGHT, APPENDS * 2))),
-                "at 100 k": lambda: rate(APPENDS * 2, lambda: loop(append_many(early, IN_FLIGHT, APPENDS * 2))),
+                OURS: lambda: rate(
+                    APPENDS * 2, lambda: loop(append_many(grown, IN_FLIGHT, APPENDS * 2))
+                ),
+                "at 100 k": lambda: rate(
+                    APPENDS * 2, lambda: loop(append_many(early, IN_FLIGHT, APPENDS * 2))
+                ),
             }
         began = time.perf_counter()
         with opened("rocksdb", large, loop) as grown:
@@ -361,7 +405,8 @@ async def grow(stores: Stores, count: int) -> None:
 def growth_checks(_figures: dict[str, list[float]], _flush_us: float) -> tuple[str, bool]:
     reopen_s, memory_mib = float(str(GROWN["reopen_s"])), float(str(GROWN["memory_mib"]))
     text = (
-        f"reopen ≤ 1 s ({reopen_s:.2f} s); resident ≤ {MEMORY_BOUND_MIB} MiB for two stores ({memory_mib:.0f} MiB)"
+        f"reopen ≤ 1 s ({reopen_s:.2f} s); "
+        f"resident ≤ {MEMORY_BOUND_MIB} MiB for two stores ({memory_mib:.0f} MiB)"
     )
     return text, reopen_s <= 1.0 and memory_mib <= MEMORY_BOUND_MIB
 
@@ -373,26 +418,69 @@ def resident_mib() -> float:
 
 BENCHES = [
     Bench(
-        "append64", "durable append, 1 event, 64 in flight", "appends/s", "appends", append64,
+        "append64",
+        "durable append, 1 event, 64 in flight",
+        "appends/s",
+        "appends",
+        append64,
         (Target("rocksdict", 10), Target("rocksdict 64 threads", 2), Target("umadb|postgres", 2)),
     ),
     Bench(
-        "append1", "durable append, 1 event, 1 caller", "appends/s", "appends", append1,
-        (Target("postgres", 1.5), Target("umadb", 3)), checks=append1_checks,
+        "append1",
+        "durable append, 1 event, 1 caller",
+        "appends/s",
+        "appends",
+        append1,
+        (Target("postgres", 1.5), Target("umadb", 3)),
+        checks=append1_checks,
     ),
     Bench(
-        "batch", "durable append of 1,000 events", "events/s", "appends", batch,
+        "batch",
+        "durable append of 1,000 events",
+        "events/s",
+        "appends",
+        batch,
         (Target("rocksdict", 3), Target("umadb", 2)),
     ),
-    Bench("book1000", "1,000 events to an EventBook", "books/s", "reads", book1000, (Target("rocksdict", 6),)),
     Bench(
-        "diverge1000", "1,000 events through a divergence", "books/s", "reads", diverge1000,
+        "book1000",
+        "1,000 events to an EventBook",
+        "books/s",
+        "reads",
+        book1000,
+        (Target("rocksdict", 6),),
+    ),
+    Bench(
+        "diverge1000",
+        "1,000 events through a divergence",
+        "books/s",
+        "reads",
+        diverge1000,
         (Target("rocksdict", 6), Target("plain read", 1 / 1.15)),
     ),
-    Bench("snaphot", "snapshot + 10 events, hot", "loads/s", "reads", snaphot, (Target("rocksdict", 5),)),
-    Bench("snapcold", "snapshot + 10 events, cold", "loads/s", "reads", snapcold, (Target("rocksdict", 1.2),)),
     Bench(
-        "growth", "append rate at 10 M events against 100 k", "appends/s", "growth", growth,
-        (Target("at 100 k", 0.9),), checks=growth_checks,
+        "snaphot",
+        "snapshot + 10 events, hot",
+        "loads/s",
+        "reads",
+        snaphot,
+        (Target("rocksdict", 5),),
+    ),
+    Bench(
+        "snapcold",
+        "snapshot + 10 events, cold",
+        "loads/s",
+        "reads",
+        snapcold,
+        (Target("rocksdict", 1.2),),
+    ),
+    Bench(
+        "growth",
+        "append rate at 10 M events against 100 k",
+        "appends/s",
+        "growth",
+        growth,
+        (Target("at 100 k", 0.9),),
+        checks=growth_checks,
     ),
 ]

@@ -1,7 +1,9 @@
 """Every snippet of the README and the guide is executed, file by file, in a folder of its own.
 
-```python title="x.py"``` is written to that file, other python blocks are run as programs; ```console``` blocks run their
-`$` lines in one shell session, in which a line that ends with `&` starts a server and waits until it listens.
+```python title="x.py"``` is written to that file, other python blocks are run as programs;
+```console``` blocks run their
+`$` lines in one shell session, in which a line that ends with `&` starts a server and waits until
+it listens.
 """
 
 from __future__ import annotations
@@ -59,14 +61,24 @@ class Session:
 
     def _run(self, command: list[str]) -> None:
         done = subprocess.run(
-            command, cwd=self._folder, env=self._environment, capture_output=True, text=True, check=False, timeout=60
+            command,
+            cwd=self._folder,
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
         )
         assert done.returncode == 0, f"{command[-1]}\n{done.stdout}\n{done.stderr}"
 
     def _start(self, command: str) -> None:
         server = subprocess.Popen(
-            ["bash", "-c", f"exec {command}"], cwd=self._folder, env=self._environment, text=True,
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+            ["bash", "-c", f"exec {command}"],
+            cwd=self._folder,
+            env=self._environment,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         self._servers.append(server)
         assert server.stdout

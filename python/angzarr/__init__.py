@@ -1,1 +1,68 @@
 """Event-sourced systems in Python on a native store."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+from angzarr.errors import AngzarrError, CommandRejected
+from angzarr.handlers import (
+    Aggregate,
+    Compensation,
+    Rejection,
+    Revocation,
+    Upcaster,
+    applies,
+    command,
+    compensates,
+    reject,
+    rejected,
+    upcasts,
+)
+
+if TYPE_CHECKING:
+    from angzarr.app import App
+    from angzarr.calls import Book, Event, Sent
+    from angzarr.client import connect, connect_sync
+    from angzarr.cover import Cover
+
+__all__ = [
+    "Aggregate",
+    "AngzarrError",
+    "App",
+    "Book",
+    "CommandRejected",
+    "Compensation",
+    "Cover",
+    "Event",
+    "Rejection",
+    "Revocation",
+    "Sent",
+    "Upcaster",
+    "applies",
+    "command",
+    "compensates",
+    "connect",
+    "connect_sync",
+    "reject",
+    "rejected",
+    "upcasts",
+]
+
+_LATER: Final = {
+    "App": "app",
+    "Book": "calls",
+    "Cover": "cover",
+    "Event": "calls",
+    "Sent": "calls",
+    "connect": "client",
+    "connect_sync": "client",
+}
+"""Names that are loaded when first used: a module of handlers alone stays quick to import."""
+
+
+def __getattr__(name: str) -> object:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module 'angzarr' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"angzarr.{module}"), name)

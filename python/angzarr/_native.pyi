@@ -1,14 +1,17 @@
 """The engine: an event store on RocksDB. `stores/rocksdb.py` is its only caller.
 
-A cover's domain, edition, root (16 bytes) and correlation_id are read as attributes; the edition is never "". Times
-are nanoseconds since the epoch. Every call raises the classes of `angzarr.errors` as `ports/` says, a cover in an
-error being the very object of the call; an int outside of its range raises OverflowError.
+A cover's domain, edition, root (16 bytes) and correlation_id are read as attributes; the edition is
+never "". Times are nanoseconds since the epoch. Every call raises the classes of `angzarr.errors`
+as `ports/` says, a cover in an error being the very object of the call; an int outside of its range
+raises OverflowError.
 """
 
 from collections.abc import Sequence
 from typing import Any, Final, TypeAlias, final
 
 from angzarr.cover import Cover
+
+__all__ = ["FORMAT_VERSION", "Change", "Mailbox", "Store"]
 
 FORMAT_VERSION: Final[int]
 
@@ -33,14 +36,17 @@ class Change:
         snapshot: bytes | None = None,
         keep_last: int = 1,
         max_age_s: int = 0,
-        cascade_id: str = "",
+        cascade_id: str = ...,
         provenance: bytes | None = None,
         external_id: bytes | None = None,
-        answer: bytes = b"",
-        records: Sequence[_Record] = (),
+        answer: bytes = ...,
+        records: Sequence[_Record] = ...,
         sync: bool | None = None,
     ) -> Change:
-        """EventStore.append. Outcome: (first, last, is_duplicate). provenance wins over external_id."""
+        """EventStore.append, and `records` with it.
+
+        Outcome: (first, last, is_duplicate). provenance wins over external_id.
+        """
 
     @staticmethod
     def decide(cascade_id: str, outcome: str, reason: str, now_ns: int) -> Change:
@@ -97,7 +103,8 @@ class Mailbox:
     def drain(self) -> list[tuple[Any, Any]]:
         """(token, outcome) of everything that came, in order.
 
-        The outcome is as the `Change` says, an exception instance where it failed, None for `notify_after`.
+        The outcome is as the `Change` says, an exception instance where it failed, None for
+        `notify_after`.
         """
 
 @final
@@ -115,13 +122,16 @@ class Store:
         block_cache_bytes: int,
         write_buffer_bytes: int,
     ) -> Store:
-        """Open the directory `path`, made if missing. Raises StoreLocked, FormatTooNew, StoreUnavailable, CorruptData."""
+        """Open the directory `path`, made if missing.
+
+        Raises StoreLocked, FormatTooNew, StoreUnavailable, CorruptData.
+        """
 
     def submit(self, mailbox: Mailbox, token: object, change: Change) -> None:
         """Queue the change; its outcome comes to `mailbox` under `token`.
 
-        Raises Overloaded, StoreClosed, StoreForked at once, and then nothing comes; ValueError for a change that was
-        taken before.
+        Raises Overloaded, StoreClosed, StoreForked at once, and then nothing comes; ValueError for
+        a change that was taken before.
         """
 
     def write(self, change: Change) -> Any:
@@ -168,6 +178,9 @@ class Store:
     def stale_cascades(self, before_ns: int) -> list[str]:
         """EventStore.query_stale_cascades."""
 
+    def unfinished_cascades(self) -> list[str]:
+        """EventStore.query_unfinished_cascades."""
+
     def participants(self, cascade_id: str) -> list[tuple[tuple[str, str, bytes], list[int]]]:
         """EventStore.query_cascade_participants as ((domain, edition, root), sequences)."""
 
@@ -178,7 +191,10 @@ class Store:
         """EventStore.tail without waiting, as (position, first_position, book)."""
 
     def notify_after(self, mailbox: Mailbox, token: object, after: int) -> int:
-        """Post `token` once when the log's head is above `after`, at once if it is, or at close. A ticket."""
+        """Post `token` once when the log's head is above `after`, at once if it is, or at close.
+
+        A ticket.
+        """
 
     def forget(self, ticket: int) -> None:
         """Call off a notify_after; it may have been posted already."""
@@ -207,10 +223,13 @@ class Store:
         """(key, value) by key, from `start` on; with `reverse` descending, those below `start`."""
 
     def checkpoint(self, target: str) -> None:
-        """Write a consistent copy into the new directory `target`, with hard links where that can be."""
+        """Write a consistent copy into the new directory `target`, by hard links where possible."""
 
     def verify(self) -> tuple[int, int, int]:
-        """Read everything and check it: counts of streams and pages, and the log's head. Raises CorruptData."""
+        """Read everything and check it: counts of streams and pages, and the log's head.
+
+        Raises CorruptData.
+        """
 
     def facts(self) -> tuple[int, int, int, int, int, int]:
         """Format, bytes on disk, log head, bytes of memory, groups committed, appends committed."""

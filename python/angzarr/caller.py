@@ -22,7 +22,7 @@ from angzarr import calls, wire
 from angzarr.calls import Book, Event, Merge, Root, Sent, Sync
 from angzarr.codec import Payload
 from angzarr.cover import Cover
-from angzarr.handlers import Aggregate
+from angzarr.handlers.aggregate import Aggregate
 
 
 class Transport(Protocol):
@@ -56,7 +56,7 @@ class Transport(Protocol):
 
 
 class Caller:
-    """A client of one server, or of the app in this process. Use it as a context manager, or close() it."""
+    """A client of one server, or of the app in this process; a context manager."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
@@ -99,7 +99,8 @@ class Caller:
         types: Iterable[type[Payload]] = (),
         timeout_s: float | None = None,
     ) -> AsyncIterator[Event]:
-        """Events that carry the id, of any domain, from now on and until the iteration is left (QRY-20).
+        """Events that carry the id, of any domain, from now on and until the iteration is left
+        (QRY-20).
 
         Raises Overloaded when the reader falls more than 32 books behind (QRY-22).
         """
@@ -109,7 +110,9 @@ class Caller:
             for event in calls.events_of(wire.EventBook.FromString(data), decode):
                 yield event
 
-    async def roots(self, domain: str = "", *, timeout_s: float | None = None) -> AsyncIterator[Cover]:
+    async def roots(
+        self, domain: str = "", *, timeout_s: float | None = None
+    ) -> AsyncIterator[Cover]:
         """Every stream on main, by domain then root; of one domain only where it is named."""
         request = Empty().SerializeToString()
         stream = self._transport.stream(calls.GET_AGGREGATE_ROOTS, request, timeout_s=timeout_s)
@@ -142,7 +145,8 @@ class Domain:
         return self._target.domain
 
     def on(self, edition: str, *, divergence: int | None = None) -> Domain:
-        """The same domain on a branch that starts at `divergence`, or wherever its first write comes."""
+        """The same domain on a branch that starts at `divergence`, or wherever its first write
+        comes."""
         return Domain(self._transport, self._target.on(edition, divergence))
 
     async def send(
@@ -160,30 +164,34 @@ class Domain:
     ) -> Sent:
         """Have a command decided and its events stored; they are durable on return.
 
-        Without options the command is decided on the stream as it is when it arrives, whatever happened since you
-        last looked, and it is executed once, however often the transport delivers it: on the wire it is a deferred
-        command (CMD-24) whose idempotency key is made up for this call (CMD-26). A call that failed without an answer
-        (StoreUnavailable, a deadline) may have been executed; to send it again safely give `idempotency`.
+        Without options the command is decided on the stream as it is when it arrives, whatever
+        happened since you last looked, and it is executed once, however often the transport
+        delivers it: on the wire it is a deferred command (CMD-24) whose idempotency key is made up
+        for this call (CMD-26). A call that failed without an answer (the server is away, the
+        deadline passed) may have been executed; to send it again safely give `idempotency`.
 
-        idempotency: your own key, such as an order number; a repeated send with the same key and command on the same
-            root is answered with the events of its first acceptance.
-        expected_sequence: the stream's next_sequence as you saw it (a stamp). The command is refused, or merged, if
-            the stream is elsewhere.
-        merge: what then happens. "commutative" (the default of a stamp): accepted if other fields of the state
-            changed; "strict": refused; "manual": parked in the dead letter queue; "aggregate_handles": the stamp is
-            not checked, and none is needed; nor is there a made-up key, so the command may run twice when repeated.
-        sync_mode: "async" answers after the append, "simple" after synchronous projectors, "cascade" after reactions.
+        idempotency: your own key, such as an order number. A repeated send of the same command to
+            the same root with the same key is answered with the events of its first acceptance.
+        expected_sequence: the stream's next_sequence as you saw it (a stamp); the command is
+            refused or merged if the stream is elsewhere.
+        merge: what then happens; without it what `@command(merge=…)` of the class says, else
+            "commutative": accepted if other fields of the state changed; "strict": refused;
+            "manual": parked in the dead letter queue; "aggregate_handles": the stamp is not
+            checked, and none is needed. Then there is no made-up key either: repeated, the
+            command runs again.
+        sync_mode: "async" answers after the append, "simple" after synchronous projectors,
+            "cascade" after reactions.
         cascade_id: the events stay pending until that cascade is decided.
         timeout_s: deadline of the call, over the wire too.
 
-        Raises CommandRejected when the domain refuses, SequenceMismatch for a stamp, InvalidInput, UnknownDomain,
-        Overloaded, StoreUnavailable; RemoteError for anything else.
+        Raises CommandRejected when the domain refuses, SequenceMismatch for a stamp, InvalidInput,
+        UnknownDomain, Overloaded, StoreUnavailable; RemoteError for anything else.
         """
         request, metadata = calls.command_request(
             self._target.cover(root, correlation_id),
             command,
             expected_sequence=expected_sequence,
-            merge=merge,
+            merge=merge or (None if expected_sequence is None else self._target.merge_of(command)),
             idempotency=idempotency,
             sync_mode=sync_mode,
             cascade_id=cascade_id,
@@ -204,7 +212,8 @@ class Domain:
     ) -> Sent:
         """The events that a command would produce; nothing is stored (SPEC-1).
 
-        as_of_sequence, as_of: decide on the state of pages 0..N, or of pages created by then; the latest without.
+        as_of_sequence, as_of: decide on the state of pages 0..N, or of pages created by then; the
+        latest without.
         """
         request = calls.speculation_request(
             self._target.cover(root), command, as_of_sequence=as_of_sequence, as_of=as_of
@@ -223,8 +232,9 @@ class Domain:
     ) -> Sent:
         """Store facts: events that happened elsewhere and are not decided on.
 
-        external_id: what the other side calls it; recording the same id on the same root again changes nothing and
-        answers with the first events and `is_duplicate`. Without one the facts are always appended.
+        external_id: what the other side calls it; recording the same id on the same root again
+        changes nothing and answers with the first events and `is_duplicate`. Without one the facts
+        are always appended.
         """
         request = calls.fact_request(
             self._target.cover(root, correlation_id),
@@ -252,8 +262,9 @@ class Domain:
     ) -> AsyncIterator[Event]:
         """The stream's events in order, however many: they come in parts. None for an unknown root.
 
-        first, last: sequences, both included. sequences: exactly these. as_of_sequence: 0 to N. as_of: those created
-        by then. correlation_id: only those that carry it. Raises ValueError for two selections at once.
+        first, last: sequences, both included. sequences: exactly these. as_of_sequence: 0 to N.
+        as_of: those created by then. correlation_id: only those that carry it. Raises ValueError
+        for two selections at once.
         """
         request = calls.query(
             self._target.cover(root, correlation_id),
@@ -310,16 +321,14 @@ class Domain:
         as_of_sequence: int | None = None,
         as_of: datetime | None = None,
         timeout_s: float | None = None,
-    ) -> object:
-        """The aggregate, rebuilt here from its events; needs `domain(Account)`, since a name has no apply functions.
+    ) -> Aggregate:
+        """The aggregate, rebuilt here from its events; needs `domain(Account)`, since a name has
+        no apply functions.
 
         as_of_sequence, as_of: as it was after page N, or then. Raises TypeError without the class.
         """
-        pages: list[wire.EventPage] = []
         events = self.events(root, as_of_sequence=as_of_sequence, as_of=as_of, timeout_s=timeout_s)
-        async for event in events:
-            pages.append(event.page)
-        return self._target.rebuild(pages)
+        return self._target.rebuild([event.page async for event in events])
 
     async def roots(self, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
         """The domain's roots on main, ascending."""

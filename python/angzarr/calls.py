@@ -1,4 +1,5 @@
-"""What callers ask and what they are answered: value objects, and the messages they travel in. No I/O."""
+"""What callers ask and what they are answered: value objects, and the messages they travel in. No
+I/O."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
 from google.protobuf import message_factory
 from google.protobuf.any_pb2 import Any
@@ -18,7 +19,9 @@ from angzarr import codec, wire
 from angzarr.codec import Payload
 from angzarr.cover import MAIN, Cover, Provenance, root_of
 from angzarr.errors import CorruptData
-from angzarr.handlers import Aggregate
+from angzarr.handlers.aggregate import Aggregate
+from angzarr.handlers.decorators import MERGES
+from angzarr.handlers.decorators import Merge as Merge
 
 COMMANDS: Final = "/angzarr.CommandHandlerCoordinatorService/"
 QUERIES: Final = "/angzarr.EventQueryService/"
@@ -35,17 +38,17 @@ GET_AGGREGATE_ROOTS: Final = QUERIES + "GetAggregateRoots"
 SUBSCRIBE: Final = STREAMS + "Subscribe"
 
 CALLER: Final = "_caller"
-"""Domain of the made-up source that names one send; reserved, so no stream of a user's can have it."""
+"""Domain of the made-up source that names one send; reserved, so no stream of a user's can have
+it."""
 
 Root = str | bytes | uuid.UUID
-Merge = Literal["commutative", "strict", "aggregate_handles", "manual"]
 Sync = Literal["async", "simple", "cascade"]
 
-MERGES: Final[Mapping[str, wire.MergeStrategy]] = {
-    "commutative": wire.MERGE_COMMUTATIVE,
-    "strict": wire.MERGE_STRICT,
-    "aggregate_handles": wire.MERGE_AGGREGATE_HANDLES,
-    "manual": wire.MERGE_MANUAL,
+MERGE_NAMES: Final[Mapping[int, Merge]] = {
+    wire.MERGE_COMMUTATIVE: "commutative",
+    wire.MERGE_STRICT: "strict",
+    wire.MERGE_AGGREGATE_HANDLES: "aggregate_handles",
+    wire.MERGE_MANUAL: "manual",
 }
 SYNCS: Final[Mapping[str, wire.SyncMode]] = {
     "async": wire.SYNC_MODE_ASYNC,
@@ -57,6 +60,7 @@ PROVENANCE_KEY: Final = "angzarr-provenance-bin"
 CORRELATION_KEY: Final = "x-correlation-id"
 RAW_KEY: Final = "angzarr-raw"
 
+E = TypeVar("E")
 Decode = Callable[[wire.EventPage], object]
 
 
@@ -64,12 +68,13 @@ Decode = Callable[[wire.EventPage], object]
 class Event:
     """One page of a stream.
 
-    cover: its stream. created_at: UTC, to the microsecond; the page has the nanoseconds. type_name: the full name.
-    payload: an instance of its class where that is known; the decoded JSON of an unknown dataclass; else the
-    message's bytes. page: the page as it came.
+    cover: its stream. created_at: UTC, to the microsecond; the page has the nanoseconds.
+    type_name: the full name.
+    payload: an instance of its class where that is known; the decoded JSON of an unknown
+    dataclass; else the message's bytes. page: the page as it came.
     """
 
-    cover: Cover
+    cover: Cover = field(repr=False)
     sequence: int
     created_at: datetime
     type_name: str
@@ -105,7 +110,7 @@ class Sent:
     is_duplicate: a fact that had been recorded before; nothing was written now.
     """
 
-    cover: Cover
+    cover: Cover = field(repr=False)
     events: tuple[Event, ...]
     next_sequence: int
     projections: tuple[wire.Projection, ...] = ()
@@ -143,15 +148,32 @@ class Target:
         if isinstance(target, str):
             return cls(target, edition, divergence, None, decoder(types, target))
         table = target.table()
-        known = [*table.event_types(), *types]
+        known = [*(kind.cls for kind in table.events.values()), *types]
         return cls(table.domain, edition, divergence, target, decoder(known, table.domain))
+
+    def merge_of(self, command: Payload) -> Merge | None:
+        """The strategy that `@command(merge=…)` of the class names for this command."""
+        if self.aggregate is None:
+            return None
+        name = codec.full_name(pack(command, self.domain).type_url)
+        method = self.aggregate.table().commands.get(name)
+        return MERGE_NAMES.get(method.merge) if method and method.merge is not None else None
+
+    def rebuild(self, pages: Iterable[wire.EventPage]) -> Aggregate:
+        """The aggregate after the pages. Raises TypeError where only a name was given."""
+        if self.aggregate is None:
+            raise TypeError(
+                f"state needs the aggregate's class: domain(Account), not domain({self.domain!r})"
+            )
+        return self.aggregate.table().load(None, pages)
 
     def on(self, edition: str, divergence: int | None) -> Target:
         """The same on another branch."""
         return replace(self, edition=edition, divergence=divergence)
 
     def cover(self, root: Root, correlation_id: str = "") -> wire.Cover:
-        """The wire's cover of a root; its bytes are taken as they are, and checked by the server."""
+        """The wire's cover of a root; its bytes are taken as they are, and checked by the
+        server."""
         cover = wire.Cover(
             root=wire.UUID(value=root_of(root)), domain=self.domain, correlation_id=correlation_id
         )
@@ -163,7 +185,8 @@ class Target:
 
 
 def decoder(types: Iterable[type[Payload]], domain: str = "") -> Decode:
-    """Decodes a page to one of `types` by its full name; without one of them as far as it can be told."""
+    """Decodes a page to one of `types` by its full name; without one of them as far as it can be
+    told."""
     known = {kind.name: kind for kind in (codec.payload_type(t, domain) for t in types)}
 
     def decode(page: wire.EventPage) -> object:
@@ -229,7 +252,8 @@ def command_request(
 
 
 def _deferred(idempotency: str) -> wire.AngzarrDeferredSequence:
-    """A source that stands for one send: the key of CMD-26 is this, the type name and the command's bytes."""
+    """A source that stands for one send: the key of CMD-26 is this, the type name and the
+    command's bytes."""
     root = root_of(idempotency) if idempotency else uuid.uuid4().bytes
     source = wire.Cover(root=wire.UUID(value=root), domain=CALLER)
     return wire.AngzarrDeferredSequence(source=source)
@@ -239,14 +263,16 @@ def provenance_bytes(provenance: Provenance) -> bytes:
     """The wire's Provenance, as `angzarr-provenance-bin` carries it (WIRE-12)."""
     if isinstance(provenance.index, bytes):
         raise TypeError("an index of bytes is made by the receiver and does not travel")
-    source = wire.Cover(root=wire.UUID(value=provenance.source.root), domain=provenance.source.domain)
+    source = wire.Cover(
+        root=wire.UUID(value=provenance.source.root), domain=provenance.source.domain
+    )
     source.edition.name = provenance.source.edition
     return wire.Provenance(
         source=source,
         source_seq=provenance.source_seq,
         component=provenance.component,
         index=provenance.index,
-        kind=wire.ProvenanceKind.ValueType(provenance.kind),
+        kind=wire.ProvenanceKind.Name(provenance.kind),
     ).SerializeToString()
 
 
@@ -314,7 +340,9 @@ def _temporal(as_of_sequence: int | None, as_of: datetime | None) -> wire.Tempor
     if as_of is None:
         return wire.TemporalQuery(as_of_sequence=as_of_sequence)
     if as_of.tzinfo is None:
-        raise ValueError(f"as_of needs a time zone, e.g. datetime.now(UTC); got {as_of.isoformat()}")
+        raise ValueError(
+            f"as_of needs a time zone, e.g. datetime.now(UTC); got {as_of.isoformat()}"
+        )
     return wire.TemporalQuery(as_of_time=_timestamp(as_of))
 
 
@@ -369,7 +397,7 @@ def cover_of(message: wire.Cover) -> Cover:
     return Cover(message.domain, message.root.value, message.edition.name, message.correlation_id)
 
 
-def _choice(name: str, value: str, allowed: Mapping[str, int]) -> int:
+def _choice(name: str, value: str, allowed: Mapping[str, E]) -> E:
     if value not in allowed:
         raise ValueError(f"{name} must be one of {', '.join(allowed)}; got {value!r}")
     return allowed[value]

@@ -33,8 +33,10 @@ HERE_KINDS: Final = ("aggregate", "query", "stream")
 class Component:
     """One component and its endpoint.
 
-    name: `kind:name`. endpoint: `local`, `tcp://host:port` or `unix:///path`. role: what listens there.
-    definition: the class, by module and name, "" for one that only configuration names. origin: who set the endpoint.
+    name: `kind:name`. endpoint: `local`, `tcp://host:port` or `unix:///path`. role: what listens
+    there.
+    definition: the class by module and name, "" for one that only configuration names.
+    origin: who set the endpoint.
     """
 
     name: str
@@ -64,8 +66,9 @@ def resolve(
 ) -> dict[str, Component]:
     """The selected components by name, in order of their names.
 
-    aggregates: the loaded classes by domain. Raises InvalidInput for two classes of one domain, for endpoints that
-    contradict each other or do not parse, and for a `select` entry that names nothing.
+    aggregates: the loaded classes by domain. Raises InvalidInput for two classes of one domain,
+    for endpoints that contradict each other or do not parse, and for a `select` entry that names
+    nothing.
     """
     found: dict[str, Component] = {}
     for domain, classes in aggregates.items():
@@ -73,17 +76,25 @@ def resolve(
         definitions = [f"{c.__module__}.{c.__qualname__}" for c in classes]
         if len(definitions) > 1:
             both = " and ".join(definitions)
-            raise InvalidInput(name, "one definition", both, f"{name} is defined twice: {both}; rename one")
+            raise InvalidInput(
+                name, "one definition", both, f"{name} is defined twice: {both}; rename one"
+            )
         found[name] = Component(name, definition=definitions[0])
     for name, component in _placed(config).items():
         definition = found[name].definition if name in found else ""
         found[name] = Component(
-            name, component.endpoint, component.role, definition, component.origin,
+            name,
+            component.endpoint,
+            component.role,
+            definition,
+            component.origin,
             component.accepts_snapshots,
         )
     for name in (QUERY, STREAM):
         found.setdefault(name, Component(name))
-    homeless = [c.name for c in found.values() if c.is_local and not c.definition and c.domain != "events"]
+    homeless = [
+        c.name for c in found.values() if c.is_local and not c.definition and c.domain != "events"
+    ]
     if homeless:
         raise InvalidInput(
             f"components.{homeless[0]}.endpoint",
@@ -109,7 +120,9 @@ def selected(names: Sequence[str], select: str) -> list[str]:
         if not hits:
             known = ", ".join(names)
             raise InvalidInput(
-                "select", f"names of components: {known}", pattern,
+                "select",
+                f"names of components: {known}",
+                pattern,
                 f"--select: {pattern!r} names no component here; known: {known}",
             )
         chosen = chosen - hits if entry.startswith("-") else chosen | hits
@@ -117,7 +130,8 @@ def selected(names: Sequence[str], select: str) -> list[str]:
 
 
 def parse_endpoint(text: str, key: str) -> str:
-    """`local`, `tcp://host:port` or `unix:///path` from any spelling that OPS-12 and DEP-2 allow."""
+    """`local`, `tcp://host:port` or `unix:///path` from any spelling that OPS-12 and DEP-2
+    allow."""
     if text == LOCAL:
         return LOCAL
     path = re.sub(r"^unix:(//)?", "", text)
@@ -140,13 +154,16 @@ def grpc_target(endpoint: str) -> str:
 
 
 def _placed(config: Config) -> dict[str, Component]:
-    """Components that the configuration gives an endpoint; `components` wins over the other sources."""
+    """Components that the configuration gives an endpoint; `components` wins over the other
+    sources."""
     placed: dict[str, Component] = {}
     for component in _implied(config):
         known = placed.setdefault(component.name, component)
         if known.endpoint != component.endpoint:
             raise InvalidInput(
-                component.name, "one endpoint", component.endpoint,
+                component.name,
+                "one endpoint",
+                component.endpoint,
                 f"{component.name} has two endpoints: {known.endpoint} ({known.origin}) and "
                 f"{component.endpoint} ({component.origin}); keep one of them",
             )
@@ -168,7 +185,9 @@ def _implied(config: Config) -> Iterable[Component]:
     for domain, address in config.endpoints.items():
         key = f"endpoints.{domain}"
         yield Component(
-            f"aggregate:{domain}", parse_endpoint(address, config.origin(key)), COORDINATOR,
+            f"aggregate:{domain}",
+            parse_endpoint(address, config.origin(key)),
+            COORDINATOR,
             origin=config.origin(key),
         )
     for index, target in enumerate((config.target, *config.client_logic)):
@@ -187,9 +206,16 @@ def _check_name(name: str, key: str) -> None:
     kind, separator, rest = name.partition(":")
     if not (separator and rest and kind in KINDS):
         kinds = ", ".join(KINDS)
-        raise InvalidInput(key, f"kind:name, kind one of {kinds}", name, f"{key}: must be kind:name, kind one of {kinds}")
+        raise InvalidInput(
+            key,
+            f"kind:name, kind one of {kinds}",
+            name,
+            f"{key}: must be kind:name, kind one of {kinds}",
+        )
     if kind not in HERE_KINDS:
         raise InvalidInput(
-            key, f"absent: {kind} is not in this release", name,
+            key,
+            f"absent: {kind} is not in this release",
+            name,
             f"{key}: a component of kind {kind} is not in this release; remove it",
         )

@@ -230,20 +230,28 @@ class Config(Section):
     descriptor_path: str = ""
     log: Log = Log()
 
-    _origins: dict[str, str] = PrivateAttr(default_factory=dict[str, str])
+    _layers: sources.Layers = PrivateAttr(default_factory=sources.Layers)
 
     def origin(self, key: str) -> str:
         """Where a dotted key was set: a file, a variable, `code`, a flag, or `default`."""
-        while key:
-            if key in self._origins:
-                return self._origins[key]
-            key = key.rpartition(".")[0]
-        return "default"
+        return self._layers.origin(key)
+
+    def with_code(self, code: Mapping[str, object]) -> Config:
+        """This configuration with dotted keys laid over it. Raises InvalidInput as `load` does."""
+        layers = self._layers.copy()
+        layers.add_code(code)
+        return _checked(layers)
 
     def rows(self) -> Iterator[tuple[str, object, str]]:
         """(dotted key, effective value, origin) of every leaf, in the tree's order."""
         for key, value in sources.leaves(self.model_dump()):
             yield key, value, self.origin(key)
+
+    @property
+    def descriptor_paths(self) -> list[str]:
+        """Files with descriptor sets of users' types; `descriptor_path` separates them as PATH
+        does."""
+        return [path for path in self.descriptor_path.split(os.pathsep) if path]
 
     @property
     def listen(self) -> tuple[str, int]:
@@ -294,11 +302,14 @@ def load(
         named = variables["ANGZARR_CONFIG"]
         layers.add_file(Path(named), f"{named} (ANGZARR_CONFIG)")
     layers.add_environment(variables)
-    for key, value in (code or {}).items():
-        layers.set(key, *(value if isinstance(value, sources.Flag) else (value, "code")))
+    layers.add_code(code or {})
+    return _checked(layers)
+
+
+def _checked(layers: sources.Layers) -> Config:
     try:
         config = Config.model_validate(layers.tree)
     except ValidationError as error:
         raise sources.explain(error.errors(include_url=False), layers, Config) from error
-    config._origins.update(layers.origins)  # pyright: ignore[reportPrivateUsage]
+    config._layers = layers  # pyright: ignore[reportPrivateUsage]
     return config

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import json
 import re
@@ -38,10 +39,21 @@ BARE: Final[Mapping[str, str]] = {
 """Names of 0.3 that stand for one key each."""
 
 OTHER_NAMES: Final = {
+    "ANGZARR_ADDRESS",  # the command line tools' server
     "ANGZARR_CONFIG",
     "ANGZARR_STATIC_ENDPOINTS",
     "ANGZARR_OUTBOX_ENABLED",  # a declared no-op: every append is an outbox (STO-13)
 }
+
+TOOL_NAMES: Final = (
+    "ANGZARR_BENCH_",
+    "ANGZARR_CACHE",
+    "ANGZARR_CRASH_",
+    "ANGZARR_FAILPOINTS",
+    "ANGZARR_REQUIRE_BACKENDS",
+    "ANGZARR_TEST_",
+)
+"""Beginnings of variables that belong to this project's own builds, tests and benches."""
 
 LATER: Final[Mapping[str, str]] = {
     "messaging": "message brokers are",
@@ -74,7 +86,17 @@ LATER_STORES: Final = {"postgres", "postgresql", "sqlite", "redis", "nats", "grp
 LATER_NAMES: Final[Mapping[str, str]] = {
     "ANGZARR_PROJECTORS": "projectors are",
     "ANGZARR_SUBSCRIPTIONS": "sagas and process managers are",
+    "CLOUDEVENTS_SINK": "CloudEvents are",
+    "EVENT_QUERY_ADDRESS": "a remote query service is",
+    "STREAM_ADDRESS": "a remote stream is",
+    "STREAM_OUTPUT": "projectors' output to streams is",
 }
+
+UDS_NAMES: Final[Mapping[str, str]] = {
+    "DOMAIN": "transport.uds.qualifier",
+    "SERVICE_NAME": "transport.uds.service",
+}
+"""Read only beside `TRANSPORT_TYPE=uds`: such common names mean other things elsewhere (OPS-12)."""
 
 
 class Flag(NamedTuple):
@@ -90,6 +112,29 @@ class Layers:
     def __init__(self) -> None:
         self.tree: Tree = {}
         self.origins: dict[str, str] = {}
+
+    def copy(self) -> Layers:
+        """Layers that can be laid over without changing these."""
+        other = Layers()
+        other.tree, other.origins = copy.deepcopy(self.tree), dict(self.origins)
+        return other
+
+    def origin(self, key: str) -> str:
+        """Who set the key, the section around it, or a part of it; `default` if nobody did."""
+        inside = [origin for known, origin in self.origins.items() if known.startswith(f"{key}.")]
+        while key and key not in self.origins:
+            key = key.rpartition(".")[0]
+        return self.origins.get(key) or next(iter(inside), "default")
+
+    def add_code(self, code: Mapping[str, object]) -> None:
+        """Dotted keys and their values; a Flag brings its own origin."""
+        for key, value in code.items():
+            if isinstance(value, Flag):
+                self.set(key, value.value, value.origin)
+            elif isinstance(value, dict) and value:
+                self.merge(key, cast("Tree", value), "code")
+            else:
+                self.set(key, cast("object", value), "code")
 
     def add_default_file(self, directory: Path) -> None:
         """The first of DEFAULT_FILES that exists there; two of them are a mistake."""
@@ -116,6 +161,10 @@ class Layers:
         for name in sorted(environ):
             self._add_bare(name, environ[name])
 
+        if environ.get("TRANSPORT_TYPE") == "uds":
+            for name in UDS_NAMES.keys() & environ.keys():
+                self.set(UDS_NAMES[name], environ[name], name)
+
     def _add_bare(self, name: str, value: str) -> None:
         if name in BARE:
             self.set(BARE[name], value, name)
@@ -127,7 +176,9 @@ class Layers:
         elif name in LATER_NAMES:
             raise not_yet(name, value, name, LATER_NAMES[name])
         elif (
-            name.startswith("ANGZARR_") and not name.startswith(PREFIX) and name not in OTHER_NAMES
+            name.startswith("ANGZARR_")
+            and not name.startswith((PREFIX, *TOOL_NAMES))
+            and name not in OTHER_NAMES
         ):
             raise _unknown_name(name, value)
 
@@ -220,7 +271,7 @@ def explain(errors: Sequence[ErrorDetails], layers: Layers, model: type[BaseMode
     error = errors[0]
     path = [str(part) for part in error["loc"]]
     key, value = ".".join(path), error["input"]
-    origin = _origin(layers, key)
+    origin = layers.origin(key)
     if error["type"] == "extra_forbidden":
         known = _known_keys(model, path[:-1])
         near = _nearest(path[-1], known) or _nearest(key, _all_keys(model))
@@ -248,14 +299,6 @@ def _allowed(error: ErrorDetails, model: type[BaseModel], path: Sequence[str]) -
         return f"{kind} from {low.ge} to {high.le}"
     text = error["msg"][:1].lower() + error["msg"][1:]
     return re.sub(r"^(input|value) should be (a valid )?", "", text)
-
-
-def _origin(layers: Layers, key: str) -> str:
-    """Who set the key, a part of it, or the section around it."""
-    inside = [origin for known, origin in layers.origins.items() if known.startswith(f"{key}.")]
-    while key and key not in layers.origins:
-        key = key.rpartition(".")[0]
-    return layers.origins.get(key) or next(iter(inside), "default")
 
 
 def _field(model: type[BaseModel], path: Sequence[str]) -> FieldInfo | None:

@@ -55,7 +55,8 @@ class Cover:
 class Provenance:
     """Which output of which reaction a command, fact or notification is (CMD-26).
 
-    kind: COMMAND, REJECTION, COMPENSATE or FACT. index: the output's number, or the SHA-256 of type name and
+    kind: COMMAND, REJECTION, COMPENSATE or FACT. index: the output's number, or the SHA-256 of
+    type name and
     command bytes where a 0.3 client gives none.
     """
 
@@ -80,9 +81,11 @@ _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
 def root_of(name: str | bytes | uuid.UUID) -> bytes:
-    """The 16-byte root for a name: a UUID, its text or its bytes as they are, other text as its UUIDv5.
+    """The 16-byte root for a name: a UUID, its text or its bytes as they are, other text as its
+    UUIDv5.
 
-    The namespace is UUIDv5(DNS, "angzarr.dev"), the one of PM-2, so a workflow's root follows from its id.
+    The namespace is UUIDv5(DNS, "angzarr.dev"), the one of PM-2, so a workflow's root follows from
+    its id.
     """
     if isinstance(name, uuid.UUID):
         return name.bytes

@@ -5,8 +5,10 @@
     │   ├── TooLarge                                       over a size or count limit
     │   └── InvalidDivergence(cover, requested, next_sequence)
     ├── CommandRejected(reason)                            the domain said no
-    ├── NotPermitted(message)                              the server's configuration forbids the call
-    ├── SequenceError(cover, expected, actual)             the stream is not where the caller thought
+    ├── NotPermitted(message)                              the server's configuration forbids the
+    call
+    ├── SequenceError(cover, expected, actual)             the stream is not where the caller
+    thought
     │   ├── SequenceConflict                               seen by the store
     │   └── SequenceMismatch(strategy, fields, is_parked)  seen by the coordinator
     ├── SequenceExhausted(cover)                           2³²−1 pages are in the stream
@@ -14,7 +16,8 @@
     ├── CascadeDecided(cascade_id, outcome, reason)
     ├── DivergenceConflict(cover, pinned, requested)
     ├── MainProtected(domain)
-    ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is not deleted
+    ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is
+    not deleted
     ├── UnknownDomain(name), UnknownCascade(name)
     ├── Overloaded(queue, limit)                           a bounded queue is full; try again later
     ├── StoreUnavailable(path, cause)                      failed environment
@@ -23,11 +26,16 @@
     │   ├── PayloadCorrupt, PayloadMissing
     ├── FormatTooNew(path, found, supported)               at open only
     ├── MissingExtra(package, extra)                       at open only
+    ├── StorageFailed(work, cause)                         a coordinator's read or write failed
+    ├── UpcasterFailed(domain, cause)                      old events could not be lifted
     ├── HandlerFailed(component, cause)                    the user's handler raised
-    └── RemoteError(code, kind, message)                   a peer answered with an error no class above describes
+    └── RemoteError(code, kind, message)                   a peer answered with an error no class
+    above describes
 
-Three kinds that never mix: rejected by the domain, wrong use, failed environment. Only the last is retried.
-`kind` is the wire's `angzarr-error-kind` (WIRE-11); the gRPC code is known to `rpc/status.py` alone.
+Three kinds that never mix: rejected by the domain, wrong use, failed environment. Only the last is
+retried.
+`kind` is the wire's `angzarr-error-kind` (WIRE-11); the gRPC code is known to `rpc/status.py`
+alone.
 """
 
 from __future__ import annotations
@@ -77,7 +85,8 @@ class InvalidDivergence(InvalidInput):
             "divergences.sequence",
             f"at most {next_sequence}",
             requested,
-            f"divergence {requested} of domain {cover.domain} exceeds next sequence {next_sequence}",
+            f"divergence {requested} of domain {cover.domain} "
+            f"exceeds next sequence {next_sequence}",
         )
 
 
@@ -100,17 +109,26 @@ class NotPermitted(AngzarrError):
 class SequenceError(AngzarrError):
     """The stream is not at the sequence that the caller expected.
 
-    book: the current stream as an encoded EventBook, where a coordinator answers with it (WIRE-10, CMD-37).
+    book: the current stream as an encoded EventBook, where a coordinator answers with it (WIRE-10,
+    CMD-37).
     """
 
     def __init__(
-        self, cover: Cover, expected: int, actual: int, message: str | None = None, *, book: bytes = b""
+        self,
+        cover: Cover,
+        expected: int,
+        actual: int,
+        message: str | None = None,
+        *,
+        book: bytes = b"",
     ) -> None:
         self.cover = cover
         self.expected = expected
         self.actual = actual
         self.book = book
-        super().__init__(message or f"{cover} is at {actual}, expected {expected}; reload and retry")
+        super().__init__(
+            message or f"{cover} is at {actual}, expected {expected}; reload and retry"
+        )
 
 
 class SequenceConflict(SequenceError):
@@ -120,10 +138,13 @@ class SequenceConflict(SequenceError):
 
 
 class SequenceMismatch(SequenceError):
-    """The command's stamp is not the stream's next sequence and its merge strategy does not allow that.
+    """The command's stamp is not the stream's next sequence and its merge strategy does not allow
+    that.
 
-    book: the current stream as an encoded EventBook, or only cover and next_sequence where it is large.
-    strategy: name of the merge strategy. fields: the overlapping state fields, for a commutative merge.
+    book: the current stream as an encoded EventBook, or only cover and next_sequence where it is
+    large.
+    strategy: name of the merge strategy. fields: the overlapping state fields, for a commutative
+    merge.
     is_parked: the command was put into the dead letter queue for manual review.
     """
 
@@ -149,7 +170,8 @@ class SequenceMismatch(SequenceError):
             cover,
             expected,
             actual,
-            f"Sequence mismatch{overlap}: command expects {expected}, aggregate at {actual}{parked}",
+            f"Sequence mismatch{overlap}: "
+            f"command expects {expected}, aggregate at {actual}{parked}",
             book=book,
         )
 
@@ -199,7 +221,9 @@ class DivergenceConflict(AngzarrError):
         self.cover = cover
         self.pinned = pinned
         self.requested = requested
-        super().__init__(f"Edition {cover.edition} of {cover} diverged at {pinned}, not {requested}")
+        super().__init__(
+            f"Edition {cover.edition} of {cover} diverged at {pinned}, not {requested}"
+        )
 
 
 class MainProtected(AngzarrError):
@@ -222,7 +246,10 @@ class PendingPages(AngzarrError):
         self.edition = edition
         self.cascade_ids = tuple(sorted(cascade_ids))
         ids = ", ".join(self.cascade_ids)
-        super().__init__(f"edition {edition} of {domain} has pending pages of cascades [{ids}]; decide them first")
+        super().__init__(
+            f"edition {edition} of {domain} has pending pages of cascades [{ids}]; "
+            "decide them first"
+        )
 
 
 class UnknownDomain(AngzarrError):
@@ -280,7 +307,9 @@ class StoreLocked(StoreUnavailable):
     def __init__(self, path: str, holder: int | None = None) -> None:
         self.holder = holder
         who = f"process {holder}" if holder else "another process"
-        super().__init__(path, f"{who} has it open; one process owns a store, talk to that one or stop it")
+        super().__init__(
+            path, f"{who} has it open; one process owns a store, talk to that one or stop it"
+        )
 
 
 class StoreForked(StoreUnavailable):
@@ -289,7 +318,10 @@ class StoreForked(StoreUnavailable):
     def __init__(self, path: str, opened_in: int, used_in: int) -> None:
         self.opened_in = opened_in
         self.used_in = used_in
-        super().__init__(path, f"opened in process {opened_in}, used in its fork {used_in}; open it after forking")
+        super().__init__(
+            path,
+            f"opened in process {opened_in}, used in its fork {used_in}; open it after forking",
+        )
 
 
 class CorruptData(AngzarrError):
@@ -321,7 +353,10 @@ class FormatTooNew(AngzarrError):
         self.path = path
         self.found = found
         self.supported = supported
-        super().__init__(f"store {path} has format {found}, this angzarr reads up to {supported}; upgrade angzarr")
+        super().__init__(
+            f"store {path} has format {found}, this angzarr reads up to {supported}; "
+            "upgrade angzarr"
+        )
 
 
 class MissingExtra(AngzarrError):
@@ -331,6 +366,27 @@ class MissingExtra(AngzarrError):
         self.package = package
         self.extra = extra
         super().__init__(f"{package} is not installed; run: pip install 'angzarr[{extra}]'")
+
+
+class StorageFailed(AngzarrError):
+    """The store failed within a coordinator's work and nothing was written (CMD-8, CMD-36).
+
+    work: what was tried, "load events" or "persist events". `__cause__` is the store's error.
+    """
+
+    def __init__(self, work: str, cause: str) -> None:
+        self.work = work
+        self.cause = cause
+        super().__init__(f"Failed to {work}: {cause}")
+
+
+class UpcasterFailed(AngzarrError):
+    """A domain's upcaster failed, or broke its contract; nothing was written (UPC-4)."""
+
+    def __init__(self, domain: str, cause: str) -> None:
+        self.domain = domain
+        self.cause = cause
+        super().__init__(f"Upcaster failed: {cause} (upcaster of domain {domain})")
 
 
 class HandlerFailed(AngzarrError):
@@ -349,7 +405,9 @@ class RemoteError(AngzarrError):
     details: its raw `grpc-status-details-bin`.
     """
 
-    def __init__(self, code: str, message: str, *, error_kind: str = "", details: bytes = b"") -> None:
+    def __init__(
+        self, code: str, message: str, *, error_kind: str = "", details: bytes = b""
+    ) -> None:
         self.code = code
         self.error_kind = error_kind
         self.details = details
@@ -358,6 +416,11 @@ class RemoteError(AngzarrError):
 
 
 def clip(text: str, size_bytes_max: int = VALUE_BYTES_MAX) -> str:
-    """`text` cut at a character so that its UTF-8 is at most `size_bytes_max` bytes long (WIRE-11)."""
+    """`text` cut at a character so that its UTF-8 is at most `size_bytes_max` bytes long
+    (WIRE-11)."""
     encoded = text.encode("utf-8", "backslashreplace")
-    return text if len(encoded) <= size_bytes_max else encoded[:size_bytes_max].decode("utf-8", "ignore")
+    return (
+        text
+        if len(encoded) <= size_bytes_max
+        else encoded[:size_bytes_max].decode("utf-8", "ignore")
+    )

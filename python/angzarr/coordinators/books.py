@@ -1,4 +1,6 @@
-"""Encoded books: framing by hand what is encoded already, so that nothing is parsed only to be written again."""
+"""Encoded books: framing by hand what is encoded already, so that nothing is parsed only to be
+written again.
+"""
 
 from __future__ import annotations
 
@@ -59,7 +61,9 @@ def _names(domain: str, edition: str) -> tuple[bytes, bytes]:
 
 
 def cover_bytes(cover: Cover) -> bytes:
-    """The canonical Cover: root, domain, correlation id, edition with its name; divergences don't travel."""
+    """The canonical Cover: root, domain, correlation id, edition with its name; divergences don't
+    travel.
+    """
     domain, edition = _names(cover.domain, cover.edition)
     root = frame(TAG_1, frame(TAG_1, cover.root)) if cover.root else frame(TAG_1, b"")
     if not cover.correlation_id:
@@ -77,7 +81,9 @@ def book_bytes(
         parts += (TAG_2, varint(len(snapshot)), snapshot)
     for page in pages:
         parts += (TAG_3, varint(len(page)), page)
-    following = next_sequence & UINT32_MASK  # the field has 32 bits; after the last sequence there is no next
+    following = (
+        next_sequence & UINT32_MASK
+    )  # the field has 32 bits; after the last sequence there is no next
     if following:
         parts += (_NEXT_TAG, varint(following))
     return b"".join(parts)
@@ -88,10 +94,7 @@ def snapshot_in(book: bytes) -> wire.Snapshot | None:
     at = _after_field(book, 0)
     if book[at : at + 1] != TAG_2:
         return None
-    end = _after_field(book, at)
-    length = len(book[at:end])
-    field = wire.EventBook.FromString(book[at : at + length])
-    return field.snapshot
+    return wire.EventBook.FromString(book[at : _after_field(book, at)]).snapshot
 
 
 def _after_field(data: bytes, at: int) -> int:

@@ -14,7 +14,8 @@ KIB = 1024
 class Backoff:
     """Delays between attempts after a storage race (CMD-37).
 
-    Each is ×2 the last, capped, times a uniform 0.5 to 1.0. tries: attempts in all, the first one counted.
+    Each is ×2 the last, capped, times a uniform 0.5 to 1.0. tries: attempts in all, the first one
+    counted.
     """
 
     first_s: float = 0.010
@@ -43,8 +44,8 @@ class SnapshotOptions:
 class CommandOptions:
     """Bounds of the command side (CMD-2, CMD-7, CMD-19, CMD-37) and its snapshots.
 
-    domain_snapshots: exceptions from `snapshots` by domain. accepts_snapshots: domains whose remote handlers take
-    snapshots that they did not make.
+    domain_snapshots: exceptions from `snapshots` by domain. accepts_snapshots: domains whose remote
+    handlers take snapshots that they did not make.
     """
 
     max_pages_per_book: int = 100
@@ -54,7 +55,9 @@ class CommandOptions:
     max_error_detail_bytes: int = 4 * KIB
     backoff: Backoff = Backoff()
     snapshots: SnapshotOptions = SnapshotOptions()
-    domain_snapshots: Mapping[str, SnapshotOptions] = field(default_factory=dict[str, SnapshotOptions])
+    domain_snapshots: Mapping[str, SnapshotOptions] = field(
+        default_factory=dict[str, SnapshotOptions]
+    )
     accepts_snapshots: frozenset[str] = frozenset()
 
     def snapshots_of(self, domain: str) -> SnapshotOptions:

@@ -1,4 +1,6 @@
-"""What a request may say (CMD-2 to CMD-5): pure checks of parsed messages; the first violation is InvalidInput."""
+"""What a request may say (CMD-2 to CMD-5): pure checks of parsed messages; the first violation is
+InvalidInput.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,10 @@ _EDITION_LIMIT = "0-64 bytes: a-z first, then a-z 0-9 _ -"
 _COMPONENT_LIMIT = "1-128 bytes: a-z first, then a-z 0-9 _ -"
 _CASCADE_LIMIT = "0-128 of A-Z a-z 0-9 _ - : ."
 
-_SECONDS_MIN, _SECONDS_MAX = -62_135_596_800, 253_402_300_799  # years 1 to 9999, as Timestamp defines
+_SECONDS_MIN, _SECONDS_MAX = (
+    -62_135_596_800,
+    253_402_300_799,
+)  # years 1 to 9999, as Timestamp defines
 _NS_MIN, _NS_MAX = -(2**63), 2**63 - 1
 
 
@@ -63,7 +68,10 @@ def cover(message: wire.Cover) -> Cover:
     if len(root) != ROOT_BYTES and (root or message.domain != SYSTEM):
         found = f"{len(root)} bytes" if root else "none"
         raise InvalidInput(
-            "cover.root", f"{ROOT_BYTES} bytes", found, f"Invalid UUID: 16 bytes wanted, got {found}"
+            "cover.root",
+            f"{ROOT_BYTES} bytes",
+            found,
+            f"Invalid UUID: 16 bytes wanted, got {found}",
         )
     return Cover(message.domain, root, *_edition_and_correlation(message))
 
@@ -127,7 +135,7 @@ def target(name: str) -> None:
 
 
 def divergence(message: wire.Cover) -> int | None:
-    """Where the cover says that its branch starts in its own domain; None on main (EDN-2, EDN-5)."""
+    """Where the cover's branch is to start in its own domain; None on main (EDN-2, EDN-5)."""
     for entry in message.edition.divergences:
         if entry.domain == message.domain:
             return None if message.edition.name in ("", "angzarr") else entry.sequence
@@ -135,7 +143,9 @@ def divergence(message: wire.Cover) -> int | None:
 
 
 def time_ns(time: Timestamp, field: str) -> int:
-    """An instant in nanoseconds, within what a store can compare; InvalidInput for no valid Timestamp."""
+    """An instant in nanoseconds, within what a store can compare; InvalidInput for no valid
+    Timestamp.
+    """
     if not (_SECONDS_MIN <= time.seconds <= _SECONDS_MAX and 0 <= time.nanos < books.NS_PER_S):
         raise InvalidInput(
             field, "a valid timestamp", f"seconds: {time.seconds} nanos: {time.nanos}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Final
 
 from angzarr import wire
@@ -18,7 +18,7 @@ Marks = dict[int, set[str]]
 
 
 def cascade_ids(pages: Iterable[wire.EventPage]) -> set[str]:
-    """Cascades whose decisions the transform of `pages` needs; those of markers it reads from them."""
+    """Cascades whose decisions the transform of `pages` needs."""
     return {
         page.cascade_id
         for page in pages
@@ -27,11 +27,12 @@ def cascade_ids(pages: Iterable[wire.EventPage]) -> set[str]:
 
 
 def transform(
-    pages: Iterable[wire.EventPage], outcomes: Mapping[str, str], *, own_cascade: str = ""
+    pages: Iterable[wire.EventPage], outcomes: Mapping[str, str], *, own: Collection[str] = ()
 ) -> None:
     """Make `pages`, parsed and in order, what a reader may see; in place, none is added or removed.
 
-    outcomes: COMMIT or ROLLBACK by cascade id, where decided. own_cascade: that of the running command.
+    outcomes: COMMIT or ROLLBACK by cascade id, where decided. own: cascades whose pending pages
+    count, as those of the running command's own do.
     """
     pages = list(pages)
     confirmed, revoked = _marks(pages)
@@ -47,15 +48,13 @@ def transform(
             continue
         elif outcome == COMMIT or _is_marked(page, confirmed):
             page.committed = True  # committed is what says visible (WIRE-8)
-        elif cascade_id != own_cascade:
+        elif cascade_id not in own:
             hide(page, UNCOMMITTED, cascade_id)
 
 
 def hide(page: wire.EventPage, reason: str, cascade_id: str) -> None:
     """Put a NoOp in the page's place: header and created_at stay (CAS-7)."""
-    event = wire.NoOp(
-        original_sequence=page.header.sequence, cascade_id=cascade_id, reason=reason
-    )
+    event = wire.NoOp(original_sequence=page.header.sequence, cascade_id=cascade_id, reason=reason)
     page.ClearField("external")
     page.ClearField("cascade_id")
     page.committed = True

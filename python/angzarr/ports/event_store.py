@@ -1,7 +1,9 @@
 """The event store port: what a coordinator needs of a store (STO-1 to STO-16).
 
-Pages and books cross as encoded `EventPage` and `EventBook` messages. Times are nanoseconds since the epoch. The
-memory store (`stores/memory.py`) is the page to read when you write an adapter; `angzarr.testing.contracts` is the
+Pages and books cross as encoded `EventPage` and `EventBook` messages. Times are nanoseconds since
+the epoch. The
+memory store (`stores/memory.py`) is the page to read when you write an adapter;
+`angzarr.testing.contracts` is the
 suite it has to pass.
 """
 
@@ -41,10 +43,12 @@ class SnapshotPolicy:
 class Book:
     """A read's result.
 
-    data: an encoded EventBook: cover (no correlation id, no divergences, edition named), the snapshot where one was
+    data: an encoded EventBook: cover (no correlation id, no divergences, edition named), the
+    snapshot where one was
         used, pages ascending, next_sequence by WIRE-9.
     next_sequence: the first free sequence of the *stream*, whatever part of it was read.
-    is_plain: no page read carries a cascade_id or a framework event, so the visibility transform changes nothing.
+    is_plain: no page read carries a cascade_id or a framework event, so the visibility transform
+    changes nothing.
     """
 
     data: bytes
@@ -54,7 +58,8 @@ class Book:
 
 @dataclass(frozen=True, slots=True)
 class Appended:
-    """The sequences that an append wrote, `first` to `last` inclusive; `last` is `first - 1` without pages."""
+    """The sequences that an append wrote, `first` to `last` inclusive; `last` is `first - 1`
+    without pages."""
 
     first: int
     last: int
@@ -70,7 +75,8 @@ class Duplicate:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """What an idempotency key stands for: the encoded pages, and the kept answer (COMP-5), b"" without one."""
+    """What an idempotency key stands for: the encoded pages, and the kept answer (COMP-5), b""
+    without one."""
 
     pages: tuple[bytes, ...]
     answer: bytes
@@ -78,7 +84,8 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """A page of a cascade that no marker of its stream resolves yet; `created_at_ns` is the page's own time."""
+    """A page of a cascade that no marker of its stream resolves yet; `created_at_ns` is the page's
+    own time."""
 
     sequence: int
     cascade_id: str
@@ -87,7 +94,8 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """A stream with unresolved pages of a cascade; sequences ascending, the cover without correlation id."""
+    """A stream with unresolved pages of a cascade; sequences ascending, the cover without
+    correlation id."""
 
     cover: Cover
     sequences: tuple[int, ...]
@@ -119,7 +127,8 @@ class LogEntry:
 
 @dataclass(frozen=True, slots=True)
 class Obligation:
-    """A durable duty that is written with the pages that cause it (STO-23). payload is opaque, due_ns when it is due."""
+    """A durable duty that is written with the pages that cause it (STO-23). payload is opaque,
+    due_ns when it is due."""
 
     id: str
     kind: str
@@ -132,8 +141,10 @@ class Obligation:
 class EventStore(Protocol):
     """Streams of pages, the publication log and the cascade records of one backend.
 
-    Every method raises StoreClosed after close(), StoreForked in a forked child, StoreUnavailable when the backend
-    fails, CorruptData when what it reads is not what was written. Any spelling of main reaches main.
+    Every method raises StoreClosed after close(), StoreForked in a forked child, StoreUnavailable
+    when the backend
+    fails, CorruptData when what it reads is not what was written. Any spelling of main reaches
+    main.
     """
 
     async def append(
@@ -152,38 +163,57 @@ class EventStore(Protocol):
         obligations: Sequence[Obligation] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
-        """Append encoded EventPages to the stream of `cover`: all parts of the call, or none (STO-3, STO-10 to STO-13).
+        """Append encoded EventPages to the stream of `cover`: all parts of the call, or none
+        (STO-3, STO-10 to STO-13).
 
         expected_sequence: next free sequence as the caller saw it; 0 for a new stream.
-        pages: headers numbered expected_sequence + i. None is allowed only with a key or a snapshot.
-        divergence: for the first write of a branch, where it starts: None is expected_sequence (implicit).
+        pages: headers numbered expected_sequence + i. None is allowed only with a key or a
+        snapshot.
+        divergence: for the first write of a branch, where it starts: None is expected_sequence
+        (implicit; beyond
+            main's end a SequenceConflict).
         snapshot: an encoded Snapshot, dropped while a pending page lies at or below its sequence.
         cascade_id: the pages are pending (their own committed and cascade_id say so too).
-        provenance, external_id: at most one; known and not wholly revoked → Duplicate, before any other check.
-        answer: kept with the key, at most 64 KiB. sync: overrides the store's choice for this append.
+        provenance, external_id: at most one; known and not wholly revoked → Duplicate, before any
+        other check.
+        answer: kept with the key, at most 64 KiB. sync: overrides the store's choice for this
+        append.
 
-        Raises InvalidInput (page headers, a key's or page's form), TooLarge, SequenceExhausted, SequenceConflict,
-        InvalidDivergence (beyond main's next_sequence), DivergenceConflict (branch pinned elsewhere), CascadeDecided,
+        Raises InvalidInput (page headers, a cover's, key's or page's form), TooLarge,
+        SequenceExhausted, SequenceConflict,
+        InvalidDivergence (beyond main's next_sequence), DivergenceConflict (branch pinned
+        elsewhere), CascadeDecided,
         Overloaded; whatever it raises, nothing was written. Durable on return when synced.
-        Order of the checks: closed, limits, duplicate, cascade decided, divergence, sequence, page headers, exhausted.
+        Order of the checks: closed, limits, duplicate, cascade decided, divergence, sequence, page
+        headers, exhausted.
         """
         ...
 
     async def load(
-        self, cover: Cover, *, start: int = 0, stop: int | None = None, divergence: int | None = None
+        self,
+        cover: Cover,
+        *,
+        start: int = 0,
+        stop: int | None = None,
+        divergence: int | None = None,
     ) -> Book:
         """Pages [start, stop) of the composite stream; none for an unknown stream.
 
-        divergence: read-up-to-N of a branch that has no pages yet; InvalidDivergence and DivergenceConflict as append.
+        divergence: read-up-to-N of a branch that has no pages yet; InvalidDivergence and
+        DivergenceConflict as append.
         """
         ...
 
-    async def load_until(self, cover: Cover, time_ns: int, *, divergence: int | None = None) -> Book:
-        """Pages with created_at ≤ time_ns as instants, composite. A page without created_at counts as time 0."""
+    async def load_until(
+        self, cover: Cover, time_ns: int, *, divergence: int | None = None
+    ) -> Book:
+        """Pages with created_at ≤ time_ns as instants, composite. A page without created_at counts
+        as time 0."""
         ...
 
     async def load_latest(self, cover: Cover, *, divergence: int | None = None) -> Book:
-        """The newest usable snapshot (SNAP-10) and the pages after it; without one as load()."""
+        """The newest usable snapshot (SNAP-10; none beyond the head) and the pages after it;
+        without one as load()."""
         ...
 
     async def next_sequence(self, cover: Cover, *, divergence: int | None = None) -> int:
@@ -215,12 +245,14 @@ class EventStore(Protocol):
     ) -> list[Book]:
         """Per stream that carries the id a book of only those pages, order (domain, edition, root).
 
-        The book's cover carries the id, and its next_sequence, inside `data` too, is the stream's. "" → none.
+        The book's cover carries the id, and its next_sequence, inside `data` too, is the stream's.
+        "" → none.
         """
         ...
 
     async def find_by_provenance(self, cover: Cover, provenance: Provenance) -> Accepted | None:
-        """What was accepted under the key on exactly this stream; None if nothing, or only revoked pages."""
+        """What was accepted under the key on exactly this stream; None if nothing, or only revoked
+        pages."""
         ...
 
     async def find_by_external_id(self, cover: Cover, external_id: str) -> Accepted | None:
@@ -228,26 +260,31 @@ class EventStore(Protocol):
         ...
 
     async def delete_edition(self, domain: str, edition: str) -> int:
-        """Delete pages, snapshots, stream positions, keys and pins of the edition in the domain; count of its pages.
+        """Delete pages, snapshots, stream positions, keys and pins of the edition in the domain;
+        count of its pages.
 
         Raises MainProtected for main, InvalidInput for an empty domain, PendingPages. Absent → 0.
         """
         ...
 
     async def query_stale_cascades(self, before_ns: int) -> list[str]:
-        """Undecided cascades with a pending page created strictly before `before_ns`, ids ascending (CAS-31)."""
+        """Undecided cascades with a pending page created strictly before `before_ns`, ids
+        ascending (CAS-31)."""
         ...
 
     async def query_unfinished_cascades(self) -> list[str]:
-        """Decided cascades with pages that no marker resolves yet, ids ascending (CAS-17, CAS-31)."""
+        """Decided cascades with pages that no marker resolves yet, ids ascending (CAS-17,
+        CAS-31)."""
         ...
 
     async def query_cascade_participants(self, cascade_id: str) -> list[Participant]:
-        """Streams with pages of the cascade that no marker resolves, order (domain, edition, root)."""
+        """Streams with pages of the cascade that no marker resolves, order (domain, edition,
+        root)."""
         ...
 
     async def decide_cascade(self, cascade_id: str, outcome: str, reason: str = "") -> Decision:
-        """Record COMMIT or ROLLBACK unless a decision exists; the decision in force, durable (CAS-11)."""
+        """Record COMMIT or ROLLBACK unless a decision exists; the decision in force, durable
+        (CAS-11)."""
         ...
 
     async def decision(self, cascade_id: str) -> Decision | None:
@@ -255,18 +292,24 @@ class EventStore(Protocol):
         ...
 
     async def resolve_cascade(self, cover: Cover, cascade_id: str) -> bytes | None:
-        """Append the marker that the decision asks for to the stream, and release its held pages (CAS-9, CAS-14).
+        """Append the marker that the decision asks for to the stream, and release its held pages
+        (CAS-9, CAS-14).
 
-        The marker: {header.sequence, created_at = the store's clock, Confirmation or Revocation of the stream's
-        unresolved sequences of this cascade, committed, cascade_id}; its log entry carries cover.correlation_id.
-        Returns the encoded marker page; None when nothing is unresolved. Raises UnknownCascade without a decision.
+        The marker: {header.sequence, created_at = the store's clock, Confirmation or Revocation of
+        the stream's unresolved sequences of this cascade, committed, cascade_id}; its log entry and
+        its page in the correlation index carry cover.correlation_id, its target does not.
+        Returns the encoded marker page; None when nothing is unresolved. Raises UnknownCascade
+        without a decision.
         """
         ...
 
     async def tail(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> list[LogEntry]:
-        """Log entries with position > `after`, ascending, at most `limit`; waits up to wait_s for the first.
+        """Log entries with position > `after`, ascending, at most `limit`; waits up to wait_s for
+        the first.
+        close() ends a wait with StoreClosed.
 
-        Entries of deleted editions are skipped. Pages of an entry are as consumers see them: released revoked pages
+        Entries of deleted editions are skipped. Pages of an entry are as consumers see them:
+        released revoked pages
         and markers as NoOps, released confirmed pages with committed=true (CAS-9).
         """
         ...

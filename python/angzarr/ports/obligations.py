@@ -15,11 +15,13 @@ class ObligationStore(Protocol):
         ...
 
     async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
-        """Open ones with due_ns ≤ now_ns that nobody has leased past now_ns, by (due_ns, id); leased for lease_s."""
+        """Open ones with due_ns ≤ now_ns that nobody has leased past now_ns, by (due_ns, id);
+        leased for lease_s."""
         ...
 
     async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
-        """Count an attempt, keep its error, make it due again at due_ns and end its lease. Unknown ids are ignored."""
+        """Count an attempt, keep its error, make it due again at due_ns and end its lease. Unknown
+        ids are ignored."""
         ...
 
     async def close(self, obligation_id: str) -> None:

@@ -8,7 +8,8 @@ from angzarr.cover import Cover
 
 
 class PositionStore(Protocol):
-    """Durable, monotonic places of consumers: a sequence per stream, a cursor in the log, and leases."""
+    """Durable, monotonic places of consumers: a sequence per stream, a cursor in the log, and
+    leases."""
 
     async def get(self, consumer: str, cover: Cover) -> int | None:
         """Last sequence that the consumer finished on the stream; None is none, 0 is a value."""
@@ -31,7 +32,8 @@ class PositionStore(Protocol):
         ...
 
     async def lease(self, consumer: str, partition: int, holder: str, ttl_s: float) -> bool:
-        """True if `holder` has the lease for ttl_s from now by the store's clock: it was free, expired or its own.
+        """True if `holder` has the lease for ttl_s from now by the store's clock: it was free,
+        expired or its own.
 
         ttl_s 0 releases the holder's own lease (and answers True), and is False for another's.
         """

@@ -1,4 +1,5 @@
-"""All ports of one backend together, since parts of them share one atomic write (SNAP-4, STO-13)."""
+"""All ports of one backend together, since parts of them share one atomic write (SNAP-4,
+STO-13)."""
 
 from __future__ import annotations
 
@@ -18,7 +19,8 @@ from angzarr.ports.snapshot_store import SnapshotStore
 class StoreFacts:
     """What a backend says of itself, for doctor and benches.
 
-    url: as opened. is_durable: False when a machine crash may lose a suffix (OPS-14). size_bytes: on disk.
+    url: as opened. is_durable: False when a machine crash may lose a suffix (OPS-14). size_bytes:
+    on disk.
     """
 
     url: str
@@ -46,10 +48,13 @@ class Stores(Protocol):
         """Figures of the backend; cheap."""
         ...
 
-    async def backup(self, target: Path, progress: Callable[[int, int], None] | None = None) -> None:
+    async def backup(
+        self, target: Path, progress: Callable[[int, int], None] | None = None
+    ) -> None:
         """Write a consistent copy into the new directory `target` while the store serves.
 
-        progress: called with (bytes done, bytes in all). InvalidInput if the target exists and is not empty, or the
+        progress: called with (bytes done, bytes in all). InvalidInput if the target exists and is
+        not empty, or the
         backend keeps nothing on disk.
         """
         ...

@@ -89,7 +89,7 @@ class Admin:
         started_at = Timestamp()
         started_at.FromNanoseconds(self._started_ns)
         status = wire.ServerStatus(
-            version=metadata.version("angzarr"),
+            version=_version(),
             process_id=os.getpid(),
             started_at=started_at,
             addresses=addresses,
@@ -109,6 +109,13 @@ class Admin:
             ],
         )
         return status.SerializeToString()
+
+
+def _version() -> str:
+    try:
+        return metadata.version("angzarr")
+    except metadata.PackageNotFoundError:
+        return "source"  # run from a checkout that is not installed
 
 
 def _parsed_target(request: bytes) -> str:

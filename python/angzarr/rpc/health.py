@@ -89,11 +89,11 @@ class Health:
         name = _service_name(request)
         last = b""
         while True:
-            changed = self._changed
+            changed, is_last = self._changed, self._is_draining
             if (state := _response(self.is_serving(name))) != last:
                 last = state
                 yield state
-            if self._is_draining:
+            if is_last:
                 return
             await changed.wait()
 

@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from angzarr import wire as wire  # registers the messages that reflection describes
+from angzarr._wire import admin_pb2, command_handler_pb2, query_pb2, stream_pb2
 from angzarr.errors import InvalidInput
 from angzarr.ports.components import CallContext
 from angzarr.rpc.services import Rpc
@@ -20,6 +20,11 @@ from angzarr.rpc.services import Rpc
 SERVICE: Final = "grpc.reflection.v1.ServerReflection"
 SERVICE_ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
 METHOD: Final = "ServerReflectionInfo"
+
+DESCRIBED: Final = tuple(
+    module.DESCRIPTOR.name for module in (admin_pb2, command_handler_pb2, query_pb2, stream_pb2)
+)
+"""Files with the services we serve; importing them makes them known to reflection."""
 
 Request = reflection_pb2.ServerReflectionRequest
 Response = reflection_pb2.ServerReflectionResponse
@@ -74,7 +79,8 @@ def _renamed(alpha: descriptor_pb2.FileDescriptorProto) -> descriptor_pb2.FileDe
     file.package = "grpc.reflection.v1"
     for message in file.message_type:
         for field in message.field:
-            field.type_name = _moved(field.type_name)
+            if field.type_name:
+                field.type_name = _moved(field.type_name)
     for service in file.service:
         for method in service.method:
             method.input_type = _moved(method.input_type)

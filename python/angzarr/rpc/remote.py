@@ -151,7 +151,7 @@ class RemoteCommandHandler:
     message and details unchanged, and is not tried again here (CMD-11, COMPAT-5).
     """
 
-    is_local: Final = False
+    is_local = False
 
     def __init__(self, name: str, endpoint: Endpoint, *, types: Types | None = None) -> None:
         self._name = name

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -97,26 +97,23 @@ class Server:
         that can't be read.
         """
         options = self._options
-        server = grpc.aio.server(options=_channel_options(options.message_size_kb * 1024))
-        server.add_generic_rpc_handlers((self._table,))
-        addresses: list[str] = []
-        if options.port is not None:
-            address = f"{_bracketed(options.host)}:{options.port}"
-            port = self._listen(server, address)
-            addresses.append(f"{_bracketed(options.host)}:{port}")
+        if options.port is None and options.socket is None:
+            raise InvalidInput("transport", "a TCP port or a Unix socket", "neither")
         if options.socket is not None:
             sockets.claim(options.socket)
-            self._listen(server, f"unix:{options.socket}")
-            addresses.append(f"unix:{options.socket}")
-        if not addresses:
-            raise InvalidInput("transport", "a TCP port or a Unix socket", "neither")
-        await server.start()
+        server = grpc.aio.server(options=_channel_options(options.message_size_kb * 1024))
+        server.add_generic_rpc_handlers((self._table,))
+        try:
+            self.addresses = tuple(self._bind(server))
+            await server.start()
+        except BaseException:
+            await server.stop(None)  # lets go of what is bound already
+            raise
         if options.socket is not None:
             options.socket.chmod(0o600)
             found = options.socket.stat()
             self._inode = found.st_dev, found.st_ino
         self._server = server
-        self.addresses = tuple(addresses)
         return self.addresses
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -142,6 +139,18 @@ class Server:
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
+
+    def _bind(self, server: grpc.aio.Server) -> Iterator[str]:
+        host, port, socket = (
+            _bracketed(self._options.host),
+            self._options.port,
+            self._options.socket,
+        )
+        if port is not None:
+            yield f"{host}:{self._listen(server, f'{host}:{port}')}"
+        if socket is not None:
+            self._listen(server, f"unix:{socket}")
+            yield f"unix:{socket}"
 
     def _listen(self, server: grpc.aio.Server, address: str) -> int:
         tls = self._options.tls

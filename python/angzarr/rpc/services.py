@@ -6,7 +6,6 @@ hold no gRPC types, so another front door can use the same table.
 
 from __future__ import annotations
 
-import asyncio
 import ipaddress
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
@@ -28,6 +27,7 @@ STREAMS: Final = "angzarr.EventStreamService"
 Context = grpc.aio.ServicerContext[bytes, bytes]
 Unary = Callable[[bytes, CallContext], Awaitable[bytes]]
 ServerStream = Callable[[bytes, CallContext], AsyncIterator[bytes]]
+Live = Callable[[bytes], Awaitable["Subscription"]]
 BothStream = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
 
 
@@ -51,10 +51,17 @@ class Queries(Protocol):
     def get_aggregate_roots(self, context: CallContext) -> AsyncIterator[bytes]: ...
 
 
-class Streams(Protocol):
-    """What answers EventStreamService; the first step at the latest registers a subscriber."""
+class Subscription(Protocol):
+    """Books as they come; `close` ends the iteration, from anywhere, and lets go of it."""
 
-    def subscribe(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]: ...
+    def __aiter__(self) -> AsyncIterator[bytes]: ...
+    def close(self) -> None: ...
+
+
+class Streams(Protocol):
+    """What answers EventStreamService; `open` returns when what is published will be delivered."""
+
+    async def open(self, request: bytes) -> Subscription: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +77,7 @@ class Rpc:
     method: str
     unary: Unary | None = None
     stream: ServerStream | None = None
-    live: ServerStream | None = None
+    live: Live | None = None
     both: BothStream | None = None
     too_large_hint: str = ""
     is_local_only: bool = False
@@ -111,7 +118,7 @@ def query_rpcs(queries: Queries) -> tuple[Rpc, ...]:
 
 def stream_rpcs(streams: Streams) -> tuple[Rpc, ...]:
     """The methods of EventStreamService."""
-    return (Rpc(service=STREAMS, method="Subscribe", live=streams.subscribe),)
+    return (Rpc(service=STREAMS, method="Subscribe", live=streams.open),)
 
 
 class ServiceTable(grpc.GenericRpcHandler):
@@ -121,7 +128,7 @@ class ServiceTable(grpc.GenericRpcHandler):
     """
 
     def __init__(self, rpcs: Sequence[Rpc], *, message_bytes_max: int) -> None:
-        self._live: set[asyncio.Task[object]] = set()
+        self._live: set[Subscription] = set()
         self._is_draining = False
         self._limit = message_bytes_max
         self._handlers = {rpc.path: self._handler(rpc) for rpc in rpcs}
@@ -134,8 +141,8 @@ class ServiceTable(grpc.GenericRpcHandler):
     def end_live(self) -> None:
         """End every live stream with UNAVAILABLE, since none of them ends by itself."""
         self._is_draining = True
-        for task in tuple(self._live):
-            task.cancel()
+        for subscription in tuple(self._live):
+            subscription.close()
 
     def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[bytes, bytes]:
         if rpc.unary:
@@ -201,35 +208,28 @@ class ServiceTable(grpc.GenericRpcHandler):
         return handle
 
     def _live_stream(
-        self, rpc: Rpc, call: ServerStream
+        self, rpc: Rpc, call: Live
     ) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
         async def handle(request: bytes, context: Context) -> AsyncIterator[bytes]:
-            task = asyncio.current_task()
-            assert task
-            self._live.add(task)
+            subscription = None
             try:
-                answers = self._answers(rpc, call(request, _call_context(context)))
-                first = asyncio.ensure_future(anext(answers, None))
-                try:
-                    # One turn of the loop registers the subscriber; only then is the call accepted.
-                    await asyncio.sleep(0)
-                    if not first.done():
-                        await context.send_initial_metadata(())
-                    answer = await first
-                finally:
-                    first.cancel()
-                while answer is not None:
+                subscription = await call(request)
+                self._live.add(subscription)
+                if self._is_draining:  # since `open` was called
+                    subscription.close()
+                await context.send_initial_metadata(())
+                async for answer in subscription:
+                    if len(answer) > self._limit:
+                        raise _too_large(rpc, "answer", len(answer), self._limit)
                     yield answer
-                    answer = await anext(answers, None)
-            except asyncio.CancelledError:
-                if not self._is_draining:
-                    raise
-                task.uncancel()
-                await _abort(context, RemoteError("UNAVAILABLE", "server is stopping"))
+                if self._is_draining:
+                    raise RemoteError("UNAVAILABLE", "server is stopping")
             except Exception as error:
                 await _abort(context, error)
             finally:
-                self._live.discard(task)
+                if subscription is not None:
+                    self._live.discard(subscription)
+                    subscription.close()
 
         return handle
 

@@ -140,6 +140,17 @@ def _corrupt(facts: Facts) -> errors.AngzarrError | None:
     return errors.CorruptData(found[1], found[2], found[3]) if found else None
 
 
+def _internal(facts: Facts) -> errors.AngzarrError | None:
+    text = facts.message
+    if found := re.match(r"Failed to (load events|persist events): (.*)", text, re.DOTALL):
+        return errors.StorageFailed(found[1], found[2])
+    if found := re.match(r"Upcaster failed: (.*) \(upcaster of domain (\S+)\)$", text, re.DOTALL):
+        return errors.UpcasterFailed(found[2], found[1])
+    if found := re.match(r"([a-z_]+:\S+) failed: (.*)", text, re.DOTALL):
+        return errors.HandlerFailed(found[1], found[2])
+    return None
+
+
 _MAKERS: Final[dict[str, Callable[[Facts], errors.AngzarrError | None]]] = {
     "invalid_input": _invalid,
     "too_large": _too_large,
@@ -154,6 +165,7 @@ _MAKERS: Final[dict[str, Callable[[Facts], errors.AngzarrError | None]]] = {
     "overloaded": _overloaded,
     "unavailable": _unavailable,
     "corrupt": _corrupt,
+    "internal": _internal,
 }
 
 

@@ -13,8 +13,8 @@ from angzarr._native import Mailbox
 class LoopMailbox:
     """The mailbox of one event loop. Tokens are futures of that loop.
 
-    The loop's selector keeps it alive, since its descriptor must not be closed before the loop stops watching it; it
-    does not keep the loop alive.
+    The loop's selector keeps it alive, since its descriptor must not be closed before the loop
+    stops watching it; it does not keep the loop alive.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -63,8 +63,11 @@ class Mailboxes:
         with self._lock:
             mailboxes, self._by_loop = self._by_loop, weakref.WeakKeyDictionary()
         for loop, mailbox in list(mailboxes.items()):
-            if not loop.is_closed():
+            try:
                 loop.call_soon_threadsafe(mailbox.close)
+            except RuntimeError:
+                if not loop.is_closed():
+                    raise
 
     def _of(self, loop: asyncio.AbstractEventLoop) -> LoopMailbox:
         with self._lock:

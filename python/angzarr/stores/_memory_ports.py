@@ -179,14 +179,15 @@ class MemoryDeadLetters:
     def __init__(self, serving: Serving, clock: Clock) -> None:
         self._serving = serving
         self._clock = clock
-        self._count = 0
+        self._newest_ns = 0
         self._letters: dict[str, DeadLetter] = {}
 
     async def put(self, letter: bytes) -> str:
         with self._serving():
-            self._count += 1
-            letter_id = f"{self._count:016d}"
-            self._letters[letter_id] = DeadLetter(letter_id, letter, self._clock.now_ns())
+            now_ns = self._clock.now_ns()
+            self._newest_ns = max(now_ns, self._newest_ns + 1)  # the clock may stand or go back
+            letter_id = f"{self._newest_ns:016x}"
+            self._letters[letter_id] = DeadLetter(letter_id, letter, now_ns)
             return letter_id
 
     async def list(self, *, before: str | None = None, limit: int = 50) -> list[DeadLetter]:

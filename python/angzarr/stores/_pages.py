@@ -15,8 +15,8 @@ from google.protobuf.message import DecodeError, Message
 
 from angzarr import wire
 from angzarr.cover import Cover
-from angzarr.errors import InvalidInput
-from angzarr.ports.event_store import COMMIT, Book, Decision
+from angzarr.errors import CorruptData, InvalidInput
+from angzarr.ports.event_store import COMMIT, SEQUENCE_MAX, Book, Decision
 
 FRAMEWORK_URL: Final = "type.angzarr.io/angzarr."
 NS_PER_S: Final = 1_000_000_000
@@ -39,17 +39,30 @@ class Page(NamedTuple):
 def read_page(data: bytes, sequence: int, field: str = "pages") -> Page:
     """Check that `data` is an EventPage numbered `sequence` and take from it what the store keeps.
 
-    Raises InvalidInput naming `field`.
+    A sequence above the last is compared as the 32 bits that the wire has for it, so that a page at
+    the end of a full stream is not taken for a misnumbered one. Raises InvalidInput naming `field`.
     """
     try:
         page = wire.EventPage.FromString(data)
     except DecodeError as error:
         raise InvalidInput(field, "encoded EventPages", "bytes that do not parse") from error
     found = page.header.sequence if page.header.HasField("sequence") else None
-    if found != sequence:
+    if found != sequence & SEQUENCE_MAX:
         raise InvalidInput(
             f"{field}.header.sequence", str(sequence), "none" if found is None else found
         )
+    return _page(data, page)
+
+
+def known_page(data: bytes) -> Page:
+    """A page that a store read back; CorruptData if it does not parse."""
+    try:
+        return _page(data, wire.EventPage.FromString(data))
+    except DecodeError as error:
+        raise CorruptData("a stored page", "bytes that do not parse", "an EventPage") from error
+
+
+def _page(data: bytes, page: wire.EventPage) -> Page:
     created_at = page.created_at
     is_plain = not page.cascade_id and not is_framework(page.event.type_url)
     return Page(data, created_at.seconds * NS_PER_S + created_at.nanos, is_plain)
@@ -132,6 +145,19 @@ def frames_of(pages: Iterable[bytes]) -> bytes:
     for page in pages:
         parts += (_PAGE_TAG, varint(len(page)), page)
     return b"".join(parts)
+
+
+def framed(page: bytes) -> bytes:
+    """One encoded EventPage as field `pages` of an EventBook."""
+    return _PAGE_TAG + varint(len(page)) + page
+
+
+def unframe(frame: bytes) -> bytes:
+    """The page in what `framed` made."""
+    start = 1
+    while frame[start] & 0x80:
+        start += 1
+    return frame[start + 1 :]
 
 
 def cover_bytes(cover: Cover) -> bytes:

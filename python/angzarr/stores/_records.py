@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -40,7 +40,10 @@ _decode_letter = msgspec.msgpack.Decoder(DeadLetter).decode
 
 
 class Records(Protocol):
-    """Named durable values in spaces, ordered by key. Reads are immediate, writes durable on return."""
+    """Named durable values in spaces, ordered by key.
+
+    Reads are immediate, writes durable on return.
+    """
 
     def get(self, space: str, key: bytes) -> bytes | None:
         """The value under a key."""
@@ -60,14 +63,18 @@ class Records(Protocol):
 def obligation_ops(obligation: Obligation) -> list[RecordOp]:
     """What stores an obligation unless its id is known.
 
-    Its place in the order is written even then; `due` removes it when it finds that it is not the obligation's own.
+    Its place in the order is written even then; `due` removes it when it finds that it is not the
+    obligation's own.
     """
     key = obligation.id.encode()
     return [(PUT_NEW, OBLIGATIONS, key, _encode(obligation)), (PUT, DUE, _due_key(obligation), b"")]
 
 
 class RecordObligations:
-    """The obligation store. Leases are kept in memory: one process owns the records, and they end with it."""
+    """The obligation store.
+
+    Leases are kept in memory: one process owns the records, and they end with it.
+    """
 
     def __init__(self, records: Records) -> None:
         self._records = records
@@ -118,7 +125,7 @@ class RecordObligations:
             self._end_lease(obligation_id)
 
     def _look(self, now_ns: int, limit: int) -> tuple[list[Obligation], list[bytes]]:
-        """Up to `limit` free obligations by (due, id), and the keys of places that belong to none."""
+        """Up to `limit` free obligations by (due, id), and the keys of misplaced entries."""
         found: list[Obligation] = []
         misplaced: list[bytes] = []
         start = b""
@@ -205,7 +212,7 @@ class KeyedMutex:
         self._held: dict[str, Future[None]] = {}
 
     @asynccontextmanager
-    async def hold(self, key: str) -> AsyncIterator[None]:
+    async def hold(self, key: str) -> AsyncGenerator[None]:
         """Wait for the key, hold it, and give it back."""
         mine: Future[None] = Future()
         mine.set_running_or_notify_cancel()  # from now on a cancelled waiter can't cancel it

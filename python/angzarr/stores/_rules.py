@@ -73,7 +73,7 @@ def check_outcome(outcome: str) -> None:
 
 
 def branch_point(cover: Cover, pinned: int | None, requested: int | None, main_next: int) -> int:
-    """Where a stream leaves main: its pin, else what is requested, else main's end (EDN-4, 5, 7, 8).
+    """Where a stream leaves main: its pin, else what is requested, else main's end (EDN-4 to 8).
 
     0 for main itself, whose divergences are ignored (EDN-2).
     Raises DivergenceConflict, InvalidDivergence.

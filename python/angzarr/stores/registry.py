@@ -29,7 +29,8 @@ def open_stores(
     """Open the store that `url` names: `rocksdb://PATH` (default scheme), `rocksdict://PATH` or `memory://`.
 
     sync: durable on return of each append; False leaves the flush to the machine (STO-2).
-    Raises InvalidInput for an unknown scheme, StoreLocked, FormatTooNew, StoreUnavailable, CorruptData, MissingExtra.
+    Raises InvalidInput for an unknown scheme, StoreLocked, FormatTooNew, StoreUnavailable,
+    CorruptData, MissingExtra.
     """
     scheme, separator, path = url.partition("://")
     if not separator:

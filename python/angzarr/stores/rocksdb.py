@@ -1,21 +1,22 @@
 """The default store (`rocksdb://PATH`): the ports over the native engine.
 
-Reads call the engine right away, with the interpreter released: they take microseconds. Writes are queued for the
-engine's one committer, and a future of the calling loop completes when their group is durable. One process owns the
-directory; in it any number of threads and event loops may use the store.
+Reads call the engine right away, with the interpreter released: they take microseconds. Writes are
+queued for the engine's one committer, and a future of the calling loop completes when their group
+is durable. One process owns the directory; in it any number of threads and event loops may use the
+store.
 """
 
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from angzarr._native import Change, Store
+from angzarr._native import Change, Mailbox, Store
 from angzarr.cover import MAIN, Cover, Provenance
-from angzarr.errors import InvalidInput, StoreClosed
+from angzarr.errors import InvalidInput
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import (
     Accepted,
@@ -51,8 +52,13 @@ TIME_NS_MAX: Final = 2**63 - 1
 
 
 def open_stores(path: str, *, sync: bool, limits: Limits, clock: Clock) -> RocksStores:
-    """Open the directory `path`, made if missing. Raises StoreLocked, FormatTooNew, StoreUnavailable, CorruptData."""
-    return RocksStores(path, open_engine(path, sync=sync, limits=limits), sync=sync, clock=clock)
+    """Open the directory `path`, made if missing.
+
+    Raises StoreLocked, FormatTooNew, StoreUnavailable, CorruptData.
+    """
+    native = open_engine(path, sync=sync, limits=limits)
+    _copies.remove_leftovers(Path(path))
+    return RocksStores(path, native, sync=sync, clock=clock)
 
 
 def open_engine(path: str, *, sync: bool = True, limits: Limits | None = None) -> Store:
@@ -72,26 +78,33 @@ def open_engine(path: str, *, sync: bool = True, limits: Limits | None = None) -
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """A store that was read as a whole and is sound. position: the head of its log."""
+
+    stream_count: int
+    page_count: int
+    position: int
+
+
 class Engine:
     """The native store for coroutines: what all ports of one open store share."""
 
-    def __init__(self, native: Store, path: str, clock: Clock) -> None:
+    def __init__(self, native: Store, clock: Clock) -> None:
         self.native = native
         self.now_ns = clock.now_ns
-        self._path = path
         self._mailboxes = Mailboxes()
-        self._is_closed = False
 
     async def write(self, change: Change) -> Any:
         """The outcome of the change, which is durable."""
-        loop, mailbox = self._mailboxes.here()
+        loop, mailbox = self._here()
         future: asyncio.Future[Any] = loop.create_future()
         self.native.submit(mailbox, future, change)
         return await future
 
     async def log_above(self, position: int, wait_s: float) -> None:
         """Return when the log's head is above `position`, the store closes, or wait_s is over."""
-        loop, mailbox = self._mailboxes.here()
+        loop, mailbox = self._here()
         future: asyncio.Future[None] = loop.create_future()
         ticket = self.native.notify_after(mailbox, future, position)
         try:
@@ -102,11 +115,19 @@ class Engine:
 
     async def in_thread(self, call: Callable[..., Any], *arguments: object) -> Any:
         """For calls whose time grows with the store."""
+        self.native.log_head()  # refuses at once where a fork has no loop to wait in
         return await asyncio.to_thread(call, *arguments)
 
     async def close(self) -> None:
-        await self.in_thread(self.native.close)
+        await asyncio.to_thread(self.native.close)
         self._mailboxes.close()
+
+    def _here(self) -> tuple[asyncio.AbstractEventLoop, Mailbox]:
+        try:
+            return self._mailboxes.here()
+        except RuntimeError:
+            self.native.log_head()  # StoreForked says more than that a fork has no loop
+            raise
 
 
 class RocksStores:
@@ -115,7 +136,7 @@ class RocksStores:
     def __init__(self, path: str, native: Store, *, sync: bool, clock: Clock) -> None:
         self.path = Path(path)
         self._is_sync = sync
-        self._engine = Engine(native, path, clock)
+        self._engine = Engine(native, clock)
         records = EngineRecords(self._engine)
         self.events = RocksEvents(self._engine)
         self.snapshots = RocksSnapshots(self._engine)
@@ -134,14 +155,23 @@ class RocksStores:
     async def backup(
         self, target: Path, progress: Callable[[int, int], None] | None = None
     ) -> None:
-        """As the port says; `stores/backup.py` restores it. progress is called in the calling loop."""
+        """As the port says; `stores/backup.py` restores it.
+
+        progress is called in the calling loop.
+        """
         loop = asyncio.get_running_loop()
 
         def report(done_bytes: int, all_bytes: int) -> None:
             if progress:
                 loop.call_soon_threadsafe(progress, done_bytes, all_bytes)
 
-        await self._engine.in_thread(_copies.back_up, self._engine.native, self.path, target, report)
+        await self._engine.in_thread(
+            _copies.back_up, self._engine.native, self.path, target, report
+        )
+
+    async def verify(self) -> Verified:
+        """Read the whole store and check it while it serves. Raises CorruptData."""
+        return Verified(*await self._engine.in_thread(self._engine.native.verify))
 
     async def close(self) -> None:
         """As the port says."""
@@ -171,8 +201,7 @@ class RocksEvents:
         obligations: Sequence[Obligation] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
-        if provenance is not None and external_id:
-            raise InvalidInput("external_id", "empty beside a provenance", external_id)
+        source = _rules.key_of(provenance, external_id) if provenance is not None else None
         change = Change.append(
             cover,
             expected_sequence,
@@ -183,7 +212,7 @@ class RocksEvents:
             snapshot_policy.keep_last,
             snapshot_policy.max_age_s,
             cascade_id,
-            None if provenance is None else provenance.key,
+            source,
             external_id.encode() or None,
             answer,
             [op for obligation in obligations for op in obligation_ops(obligation)],
@@ -237,7 +266,7 @@ class RocksEvents:
         return [Book(*book) for book in books]
 
     async def find_by_provenance(self, cover: Cover, provenance: Provenance) -> Accepted | None:
-        return _accepted(self._native.find_provenance(cover, provenance.key))
+        return _accepted(self._native.find_provenance(cover, _rules.key_of(provenance, "")))
 
     async def find_by_external_id(self, cover: Cover, external_id: str) -> Accepted | None:
         # The engine is asked for "" too, which is never there, so that a closed store refuses it.
@@ -271,17 +300,19 @@ class RocksEvents:
         return await self._engine.write(Change.resolve(cover, cascade_id, self._engine.now_ns()))
 
     async def tail(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> list[LogEntry]:
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait_s
+        deadline: float | None = None
         while True:
-            # The head is read first: what is committed meanwhile ends the wait at once. Waiting for more than the
-            # head, and not than `after`, is what lets entries of deleted editions be skipped without spinning.
+            # The head is read first: what is committed meanwhile ends the wait at once. Waiting for
+            # more than the head, and not than `after`, skips deleted editions without spinning.
             head = self._native.log_head()
-            entries = self._native.tail(after, limit)
-            remaining_s = deadline - loop.time()
-            if entries or remaining_s <= 0:
-                return [LogEntry(*entry) for entry in entries]
-            await self._engine.log_above(max(head, after), remaining_s)
+            entries = [LogEntry(*entry) for entry in self._native.tail(after, limit)]
+            if entries or wait_s <= 0.0:
+                return entries
+            now = asyncio.get_running_loop().time()
+            deadline = now + wait_s if deadline is None else deadline
+            if now >= deadline:
+                return entries
+            await self._engine.log_above(max(head, after), deadline - now)
 
     async def log_head(self) -> int:
         return self._native.log_head()

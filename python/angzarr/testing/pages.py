@@ -35,7 +35,7 @@ def page(
     created_at_ns: int | None = START_NS,
     cascade_id: str = "",
 ) -> bytes:
-    """An encoded EventPage; with a cascade_id a pending one. created_at_ns None leaves the field out."""
+    """An encoded EventPage, pending with a cascade_id; created_at_ns None leaves the time out."""
     message = wire.EventPage(
         header=wire.PageHeader(sequence=sequence),
         event=Any(type_url=type_url, value=value),

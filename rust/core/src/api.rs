@@ -56,10 +56,21 @@ pub enum Key {
 /// A named durable value that is written with the pages that cause it: obligations, dead letters.
 #[derive(Clone, Debug)]
 pub enum RecordOp {
-    Put { space: String, key: Vec<u8>, value: Vec<u8> },
+    Put {
+        space: String,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
     /// Written unless the key exists.
-    PutNew { space: String, key: Vec<u8>, value: Vec<u8> },
-    Delete { space: String, key: Vec<u8> },
+    PutNew {
+        space: String,
+        key: Vec<u8>,
+        value: Vec<u8>,
+    },
+    Delete {
+        space: String,
+        key: Vec<u8>,
+    },
 }
 
 /// One append; see `EventStore.append` in `python/angzarr/ports/event_store.py` for its contract.
@@ -100,15 +111,50 @@ pub struct Decision {
 #[derive(Clone, Debug)]
 pub enum Write {
     Append(Box<Append>),
-    Decide { cascade_id: String, verdict: Verdict, reason: String, now_ns: i64 },
-    Resolve { stream: Stream, correlation_id: String, cascade_id: String, now_ns: i64 },
-    DeleteEdition { domain: String, edition: String },
-    PutSnapshot { stream: Stream, snapshot: Vec<u8>, policy: SnapshotPolicy, now_ns: i64 },
-    DeleteSnapshots { stream: Stream },
-    PutPosition { consumer: String, stream: Stream, sequence: u64 },
-    PutCursor { consumer: String, position: u64 },
-    ResetConsumer { consumer: String },
-    Lease { consumer: String, partition: u32, holder: String, ttl_ns: i64, now_ns: i64 },
+    Decide {
+        cascade_id: String,
+        verdict: Verdict,
+        reason: String,
+        now_ns: i64,
+    },
+    Resolve {
+        stream: Stream,
+        correlation_id: String,
+        cascade_id: String,
+        now_ns: i64,
+    },
+    DeleteEdition {
+        domain: String,
+        edition: String,
+    },
+    PutSnapshot {
+        stream: Stream,
+        snapshot: Vec<u8>,
+        policy: SnapshotPolicy,
+        now_ns: i64,
+    },
+    DeleteSnapshots {
+        stream: Stream,
+    },
+    PutPosition {
+        consumer: String,
+        stream: Stream,
+        sequence: u64,
+    },
+    PutCursor {
+        consumer: String,
+        position: u64,
+    },
+    ResetConsumer {
+        consumer: String,
+    },
+    Lease {
+        consumer: String,
+        partition: u32,
+        holder: String,
+        ttl_ns: i64,
+        now_ns: i64,
+    },
     Records(Vec<RecordOp>),
 }
 
@@ -116,8 +162,14 @@ pub enum Write {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Written {
     /// `last` is `first - 1` without pages, so it is signed.
-    Appended { first: u64, last: i64 },
-    Duplicate { first: u64, last: i64 },
+    Appended {
+        first: u64,
+        last: i64,
+    },
+    Duplicate {
+        first: u64,
+        last: i64,
+    },
     Decided(Decision),
     /// The encoded marker page; `None` when nothing was unresolved.
     Resolved(Option<Vec<u8>>),

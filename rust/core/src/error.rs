@@ -10,9 +10,17 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[non_exhaustive]
 pub enum Error {
     #[error("{field} must be {limit}, got {value}")]
-    InvalidInput { field: String, limit: String, value: String },
+    InvalidInput {
+        field: String,
+        limit: String,
+        value: String,
+    },
     #[error("{field} must be {limit}, got {value}")]
-    TooLarge { field: String, limit: String, value: String },
+    TooLarge {
+        field: String,
+        limit: String,
+        value: String,
+    },
     #[error("expected {expected}, stream is at {actual}")]
     SequenceConflict { expected: u64, actual: u64 },
     #[error("the stream holds its last page")]
@@ -22,13 +30,21 @@ pub enum Error {
     #[error("diverged at {pinned}, not {requested}")]
     DivergenceConflict { pinned: u64, requested: u64 },
     #[error("cascade {cascade_id} is decided")]
-    CascadeDecided { cascade_id: String, is_commit: bool, reason: String },
+    CascadeDecided {
+        cascade_id: String,
+        is_commit: bool,
+        reason: String,
+    },
     #[error("unknown cascade {0}")]
     UnknownCascade(String),
     #[error("main timeline is protected (domain {0})")]
     MainProtected(String),
     #[error("edition {edition} of {domain} has pending pages")]
-    PendingPages { domain: String, edition: String, cascade_ids: Vec<String> },
+    PendingPages {
+        domain: String,
+        edition: String,
+        cascade_ids: Vec<String>,
+    },
     #[error("{queue} is full ({limit})")]
     Overloaded { queue: String, limit: usize },
     #[error("the store is closed")]
@@ -41,7 +57,11 @@ pub enum Error {
     #[error("unavailable: {cause}")]
     Unavailable { cause: String },
     #[error("corrupt data at {location}: found {found}, wanted {wanted}")]
-    Corrupt { location: String, found: String, wanted: String },
+    Corrupt {
+        location: String,
+        found: String,
+        wanted: String,
+    },
     #[error("format {found}, supported up to {supported}")]
     FormatTooNew { found: u32, supported: u32 },
 }

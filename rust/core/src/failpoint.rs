@@ -13,7 +13,14 @@ pub const AFTER_ACK: &str = "group.after_ack";
 pub const AFTER_RECOVER: &str = "open.after_recover";
 pub const CHECKPOINT: &str = "checkpoint";
 
-const NAMES: [&str; 6] = [BEFORE_WRITE, AFTER_WRITE, BEFORE_ACK, AFTER_ACK, AFTER_RECOVER, CHECKPOINT];
+const NAMES: [&str; 6] = [
+    BEFORE_WRITE,
+    AFTER_WRITE,
+    BEFORE_ACK,
+    AFTER_ACK,
+    AFTER_RECOVER,
+    CHECKPOINT,
+];
 
 #[derive(Debug)]
 struct Point {
@@ -36,7 +43,11 @@ impl Failpoints {
 
     pub fn parse(text: &str) -> Result<Self> {
         let mut points = HashMap::new();
-        for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+        for part in text
+            .split(',')
+            .map(str::trim)
+            .filter(|part| !part.is_empty())
+        {
             let (name, point) = parse_point(part).ok_or_else(|| Error::InvalidInput {
                 field: "ANGZARR_FAILPOINTS".into(),
                 limit: format!("name=kill|error[@n] with a name of {NAMES:?}"),
@@ -52,14 +63,18 @@ impl Failpoints {
         if self.0.is_empty() {
             return Ok(());
         }
-        let Some(point) = self.0.get(name) else { return Ok(()) };
+        let Some(point) = self.0.get(name) else {
+            return Ok(());
+        };
         if point.hit_count.fetch_add(1, Ordering::SeqCst) + 1 != point.at {
             return Ok(());
         }
         if point.is_kill {
             std::process::abort();
         }
-        Err(Error::Unavailable { cause: format!("failpoint {name}") })
+        Err(Error::Unavailable {
+            cause: format!("failpoint {name}"),
+        })
     }
 }
 
@@ -74,7 +89,16 @@ fn parse_point(part: &str) -> Option<(String, Point)> {
         "error" => false,
         _ => return None,
     };
-    NAMES.contains(&name).then(|| (name.to_owned(), Point { is_kill, at, hit_count: AtomicU64::new(0) }))
+    NAMES.contains(&name).then(|| {
+        (
+            name.to_owned(),
+            Point {
+                is_kill,
+                at,
+                hit_count: AtomicU64::new(0),
+            },
+        )
+    })
 }
 
 #[cfg(test)]

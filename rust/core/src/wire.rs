@@ -147,16 +147,6 @@ impl<'a> Page<'a> {
         self.cascade_id.is_empty() && !is_framework(self.type_name)
     }
 
-    /// Pending: not committed, in a cascade (WIRE-8).
-    pub fn is_pending(&self) -> bool {
-        !self.is_committed && !self.cascade_id.is_empty()
-    }
-
-    /// A resolution's own page (CAS-4).
-    pub fn is_marker(&self) -> bool {
-        matches!(self.type_name, "angzarr.Confirmation" | "angzarr.Revocation")
-    }
-
     /// The `NoOp` that stands for this page (CAS-7).
     pub fn no_op(&self, cascade_id: &str, reason: &str) -> Vec<u8> {
         let mut payload = Vec::new();
@@ -172,7 +162,7 @@ impl<'a> Page<'a> {
         if let Some(time) = self.created_at {
             put_bytes(&mut page, 2, time);
         }
-        put_bytes(&mut page, 3, &any("NoOp", &payload));
+        put_bytes(&mut page, 3, &framework_any("NoOp", &payload));
         put_number(&mut page, 6, 1);
         page
     }
@@ -203,7 +193,9 @@ pub fn committed(page: &[u8]) -> Option<Vec<u8>> {
 
 /// A framework event: `angzarr.` and a name without further dots (WIRE-6, CAS-5).
 pub fn is_framework(type_name: &str) -> bool {
-    type_name.strip_prefix("angzarr.").is_some_and(|name| !name.is_empty() && !name.contains('.'))
+    type_name
+        .strip_prefix("angzarr.")
+        .is_some_and(|name| !name.is_empty() && !name.contains('.'))
 }
 
 /// The outer `None` is malformed, the inner one a header without an explicit sequence.
@@ -267,7 +259,10 @@ pub enum Retention {
 
 impl Snapshot {
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        let mut snapshot = Snapshot { sequence: 0, retention: Retention::Default };
+        let mut snapshot = Snapshot {
+            sequence: 0,
+            retention: Retention::Default,
+        };
         for field in Fields(bytes) {
             match field? {
                 (2, Value::Number(number)) => snapshot.sequence = number,
@@ -322,7 +317,8 @@ pub struct Cover<'a> {
 }
 
 fn cover(of: Cover) -> Vec<u8> {
-    let mut out = Vec::with_capacity(40 + of.domain.len() + of.edition.len() + of.correlation_id.len());
+    let mut out =
+        Vec::with_capacity(40 + of.domain.len() + of.edition.len() + of.correlation_id.len());
     out.extend_from_slice(&[1 << 3 | 2, 18, 1 << 3 | 2, 16]);
     out.extend_from_slice(of.root);
     put_text(&mut out, 2, of.domain);
@@ -337,7 +333,8 @@ fn cover(of: Cover) -> Vec<u8> {
 pub fn book(of: Cover, snapshot: Option<&[u8]>, frames: &[&[u8]], next_sequence: u64) -> Vec<u8> {
     let cover = cover(of);
     let pages_len: usize = frames.iter().map(|part| part.len()).sum();
-    let mut out = Vec::with_capacity(cover.len() + snapshot.map_or(0, <[u8]>::len) + pages_len + 24);
+    let mut out =
+        Vec::with_capacity(cover.len() + snapshot.map_or(0, <[u8]>::len) + pages_len + 24);
     put_bytes(&mut out, 1, &cover);
     if let Some(snapshot) = snapshot {
         put_bytes(&mut out, 2, snapshot);
@@ -373,14 +370,18 @@ impl Marker<'_> {
         put_bytes(&mut payload, 2, &packed);
         put_text(&mut payload, 3, self.cascade_id);
         put_text(&mut payload, 4, self.revocation_reason.unwrap_or(""));
-        let name = if self.revocation_reason.is_some() { "Revocation" } else { "Confirmation" };
+        let name = if self.revocation_reason.is_some() {
+            "Revocation"
+        } else {
+            "Confirmation"
+        };
 
         let mut page = Vec::with_capacity(payload.len() + 128);
         let mut header = Vec::new();
         put_number(&mut header, 1, self.sequence);
         put_bytes(&mut page, 1, &header);
         put_bytes(&mut page, 2, &time(self.created_at_ns));
-        put_bytes(&mut page, 3, &any(name, &payload));
+        put_bytes(&mut page, 3, &framework_any(name, &payload));
         put_number(&mut page, 6, 1);
         put_text(&mut page, 7, self.cascade_id);
         page
@@ -399,9 +400,13 @@ fn time(ns: i64) -> Vec<u8> {
 }
 
 /// A framework message as we store it (WIRE-4).
-fn any(name: &str, value: &[u8]) -> Vec<u8> {
+fn framework_any(name: &str, value: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(value.len() + 48);
-    put_bytes(&mut out, 1, format!("type.angzarr.io/angzarr.{name}").as_bytes());
+    put_bytes(
+        &mut out,
+        1,
+        format!("type.angzarr.io/angzarr.{name}").as_bytes(),
+    );
     if !value.is_empty() {
         put_bytes(&mut out, 2, value);
     }

@@ -2,7 +2,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn page(sequence: u64, at_ns: i64, type_url: &str, is_committed: bool, cascade_id: &str) -> Vec<u8> {
+fn page(
+    sequence: u64,
+    at_ns: i64,
+    type_url: &str,
+    is_committed: bool,
+    cascade_id: &str,
+) -> Vec<u8> {
     let mut header = Vec::new();
     put_number(&mut header, 1, sequence);
     let mut event = Vec::new();
@@ -28,7 +34,7 @@ proptest! {
         prop_assert!(rest.is_empty());
     }
 
-    /// STO-15: nanoseconds are kept. WIRE-6: the type is what follows the last slash. WIRE-8: pending.
+    /// STO-15: nanoseconds are kept. WIRE-6: the type is what follows the last slash.
     #[test]
     fn page_heads_round_trip(
         sequence in 0..=u64::from(u32::MAX),
@@ -42,7 +48,6 @@ proptest! {
         prop_assert_eq!(head.type_name, name.as_str());
         prop_assert_eq!(head.is_committed, is_committed);
         prop_assert_eq!(head.cascade_id, cascade_id.as_str());
-        prop_assert_eq!(head.is_pending(), !is_committed && !cascade_id.is_empty());
     }
 
     #[test]
@@ -81,7 +86,9 @@ proptest! {
 #[test]
 fn a_no_op_stands_for_its_page() {
     let bytes = page(5, 77, "a/b", false, "c");
-    let no_op = Page::parse(&bytes).expect("well formed").no_op("c", "revoked");
+    let no_op = Page::parse(&bytes)
+        .expect("well formed")
+        .no_op("c", "revoked");
     let head = Page::parse(&no_op).expect("well formed");
     assert_eq!((head.sequence, head.created_at_ns), (Some(5), 77));
     assert_eq!(head.type_name, "angzarr.NoOp");
@@ -91,7 +98,14 @@ fn a_no_op_stands_for_its_page() {
 #[test]
 fn only_undotted_names_of_the_package_are_framework_events() {
     assert!(is_framework("angzarr.NoOp"));
-    for name in ["angzarr.", "angzarr", "angzarr.x.Y", "angzarrx.Y", "bank.angzarr.Y", ""] {
+    for name in [
+        "angzarr.",
+        "angzarr",
+        "angzarr.x.Y",
+        "angzarrx.Y",
+        "bank.angzarr.Y",
+        "",
+    ] {
         assert!(!is_framework(name), "{name}");
     }
 }
@@ -104,7 +118,13 @@ fn unknown_fields_and_retentions_are_accepted() {
     put_number(&mut bytes, 4, 77);
     put_bytes(&mut bytes, 900, b"x");
     let snapshot = Snapshot::parse(&bytes).expect("well formed");
-    assert_eq!(snapshot, Snapshot { sequence: 9, retention: Retention::Default });
+    assert_eq!(
+        snapshot,
+        Snapshot {
+            sequence: 9,
+            retention: Retention::Default
+        }
+    );
 }
 
 #[test]
@@ -112,6 +132,9 @@ fn a_deferred_header_has_no_sequence() {
     let mut bytes = Vec::new();
     put_bytes(&mut bytes, 1, &[2 << 3 | 2, 0]);
     assert_eq!(Page::parse(&bytes).expect("well formed").sequence, None);
-    assert_eq!(Page::parse(&[]).expect("empty is well formed").sequence, None);
+    assert_eq!(
+        Page::parse(&[]).expect("empty is well formed").sequence,
+        None
+    );
     assert!(Page::parse(&[0x0A, 5, 1]).is_none());
 }

@@ -19,9 +19,11 @@ pub struct Change {
 impl Change {
     #[staticmethod]
     #[allow(clippy::too_many_arguments)] // keyword arguments cost more than the rest of the call
-    #[pyo3(signature = (cover, expected_sequence, pages, now_ns, divergence=None, snapshot=None, keep_last=1,
-        max_age_s=0, cascade_id=String::new(), provenance=None, external_id=None, answer=Vec::new(),
-        records=Vec::new(), sync=None))]
+    #[pyo3(signature = (
+        cover, expected_sequence, pages, now_ns, divergence=None, snapshot=None, keep_last=1,
+        max_age_s=0, cascade_id=String::new(), provenance=None, external_id=None,
+        answer=Vec::new(), records=Vec::new(), sync=None,
+    ))]
     fn append(
         py: Python<'_>,
         cover: Address,
@@ -46,9 +48,14 @@ impl Change {
             pages,
             divergence,
             snapshot,
-            snapshot_policy: SnapshotPolicy { keep_last, max_age_s },
+            snapshot_policy: SnapshotPolicy {
+                keep_last,
+                max_age_s,
+            },
             cascade_id,
-            key: provenance.map(Key::Provenance).or(external_id.map(Key::External)),
+            key: provenance
+                .map(Key::Provenance)
+                .or(external_id.map(Key::External)),
             answer,
             records: records.into_iter().map(|record| record.0).collect(),
             sync,
@@ -60,13 +67,23 @@ impl Change {
     #[staticmethod]
     fn decide(cascade_id: String, outcome: &str, reason: String, now_ns: i64) -> PyResult<Self> {
         let verdict = verdict_of(outcome)?;
-        Ok(Self::of(Write::Decide { cascade_id, verdict, reason, now_ns }))
+        Ok(Self::of(Write::Decide {
+            cascade_id,
+            verdict,
+            reason,
+            now_ns,
+        }))
     }
 
     #[staticmethod]
     fn resolve(py: Python<'_>, cover: Address, cascade_id: String, now_ns: i64) -> PyResult<Self> {
         let correlation_id = correlation_of(cover.cover.bind(py))?;
-        let write = Write::Resolve { stream: cover.stream, correlation_id, cascade_id, now_ns };
+        let write = Write::Resolve {
+            stream: cover.stream,
+            correlation_id,
+            cascade_id,
+            now_ns,
+        };
         Ok(Self::at(cover.cover, write))
     }
 
@@ -83,18 +100,41 @@ impl Change {
         max_age_s: u64,
         now_ns: i64,
     ) -> Self {
-        let policy = SnapshotPolicy { keep_last, max_age_s };
-        Self::at(cover.cover, Write::PutSnapshot { stream: cover.stream, snapshot, policy, now_ns })
+        let policy = SnapshotPolicy {
+            keep_last,
+            max_age_s,
+        };
+        Self::at(
+            cover.cover,
+            Write::PutSnapshot {
+                stream: cover.stream,
+                snapshot,
+                policy,
+                now_ns,
+            },
+        )
     }
 
     #[staticmethod]
     fn delete_snapshots(cover: Address) -> Self {
-        Self::at(cover.cover, Write::DeleteSnapshots { stream: cover.stream })
+        Self::at(
+            cover.cover,
+            Write::DeleteSnapshots {
+                stream: cover.stream,
+            },
+        )
     }
 
     #[staticmethod]
     fn put_position(consumer: String, cover: Address, sequence: u64) -> Self {
-        Self::at(cover.cover, Write::PutPosition { consumer, stream: cover.stream, sequence })
+        Self::at(
+            cover.cover,
+            Write::PutPosition {
+                consumer,
+                stream: cover.stream,
+                sequence,
+            },
+        )
     }
 
     #[staticmethod]
@@ -109,27 +149,45 @@ impl Change {
 
     #[staticmethod]
     fn lease(consumer: String, partition: u32, holder: String, ttl_ns: i64, now_ns: i64) -> Self {
-        Self::of(Write::Lease { consumer, partition, holder, ttl_ns, now_ns })
+        Self::of(Write::Lease {
+            consumer,
+            partition,
+            holder,
+            ttl_ns,
+            now_ns,
+        })
     }
 
     #[staticmethod]
     fn records(records: Vec<Record>) -> Self {
-        Self::of(Write::Records(records.into_iter().map(|record| record.0).collect()))
+        Self::of(Write::Records(
+            records.into_iter().map(|record| record.0).collect(),
+        ))
     }
 }
 
 impl Change {
     fn of(write: Write) -> Self {
-        Self { write: Mutex::new(Some(write)), cover: None }
+        Self {
+            write: Mutex::new(Some(write)),
+            cover: None,
+        }
     }
 
     fn at(cover: Py<PyAny>, write: Write) -> Self {
-        Self { write: Mutex::new(Some(write)), cover: Some(cover) }
+        Self {
+            write: Mutex::new(Some(write)),
+            cover: Some(cover),
+        }
     }
 
     /// The write, which moves to the engine without a copy, and the cover for errors.
     pub fn take(&self, py: Python<'_>) -> PyResult<(Write, Option<Py<PyAny>>)> {
-        let write = self.write.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let write = self
+            .write
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         let write = write.ok_or_else(|| PyValueError::new_err("a change is written once"))?;
         Ok((write, self.cover.as_ref().map(|cover| cover.clone_ref(py))))
     }

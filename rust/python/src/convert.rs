@@ -1,8 +1,8 @@
 //! Python values ⇄ the engine's plain data.
 
 use angzarr_core::{Decision, RecordOp, Stream, Verdict, Written};
-use pyo3::exceptions::PyValueError;
 use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyValueError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -26,18 +26,29 @@ impl<'py> FromPyObject<'_, 'py> for Address {
             edition: cover.getattr(intern!(py, "edition"))?.extract()?,
             root: root_of(&root)?,
         };
-        Ok(Self { cover: cover.to_owned().unbind(), stream })
+        Ok(Self {
+            cover: cover.to_owned().unbind(),
+            stream,
+        })
     }
 }
 
 fn root_of(root: &Bound<'_, PyAny>) -> PyResult<[u8; 16]> {
     let bytes = root.cast::<PyBytes>()?.as_bytes();
-    bytes.try_into().map_err(|_| make(root.py(), "InvalidInput", ("cover.root", "16 bytes", bytes.len())))
+    bytes.try_into().map_err(|_| {
+        make(
+            root.py(),
+            "InvalidInput",
+            ("cover.root", "16 bytes", bytes.len()),
+        )
+    })
 }
 
 /// The correlation id of a cover.
 pub fn correlation_of(cover: &Bound<'_, PyAny>) -> PyResult<String> {
-    cover.getattr(intern!(cover.py(), "correlation_id"))?.extract()
+    cover
+        .getattr(intern!(cover.py(), "correlation_id"))?
+        .extract()
 }
 
 /// `(op, space, key, value)` with op 0 put, 1 put unless the key exists, 2 delete.
@@ -73,11 +84,16 @@ pub fn verdict_name(is_commit: bool) -> &'static str {
 /// A decision as `(cascade_id, outcome, reason, decided_at_ns)`.
 pub fn decision_of(decision: Decision) -> (String, &'static str, String, i64) {
     let name = verdict_name(decision.verdict == Verdict::Commit);
-    (decision.cascade_id, name, decision.reason, decision.decided_at_ns)
+    (
+        decision.cascade_id,
+        name,
+        decision.reason,
+        decision.decided_at_ns,
+    )
 }
 
 /// What a write came to, as `Change` documents it for each kind.
-pub fn written<'py>(py: Python<'py>, written: Written) -> PyResult<Bound<'py, PyAny>> {
+pub fn written(py: Python<'_>, written: Written) -> PyResult<Bound<'_, PyAny>> {
     match written {
         Written::Appended { first, last } => (first, last, false).into_bound_py_any(py),
         Written::Duplicate { first, last } => (first, last, true).into_bound_py_any(py),

@@ -8,7 +8,7 @@ use pyo3::prelude::*;
 
 use crate::convert::verdict_name;
 
-/// What an error has to tell besides its own fields: the store's path, and the cover that the call named.
+/// What an error tells besides its own fields: the store's path, the cover of the call.
 pub struct Context {
     pub path: Arc<str>,
     pub cover: Option<Py<PyAny>>,
@@ -19,28 +19,43 @@ impl Context {
     pub fn raise(&self, py: Python<'_>, error: Error) -> PyErr {
         let (path, cover) = (&*self.path, &self.cover);
         match error {
-            Error::InvalidInput { field, limit, value } => {
-                make(py, "InvalidInput", (field, limit, value))
-            }
-            Error::TooLarge { field, limit, value } => make(py, "TooLarge", (field, limit, value)),
+            Error::InvalidInput {
+                field,
+                limit,
+                value,
+            } => make(py, "InvalidInput", (field, limit, value)),
+            Error::TooLarge {
+                field,
+                limit,
+                value,
+            } => make(py, "TooLarge", (field, limit, value)),
             Error::SequenceConflict { expected, actual } => {
                 make(py, "SequenceConflict", (cover, expected, actual))
             }
             Error::SequenceExhausted => make(py, "SequenceExhausted", (cover,)),
-            Error::InvalidDivergence { requested, next_sequence } => {
-                make(py, "InvalidDivergence", (cover, requested, next_sequence))
-            }
+            Error::InvalidDivergence {
+                requested,
+                next_sequence,
+            } => make(py, "InvalidDivergence", (cover, requested, next_sequence)),
             Error::DivergenceConflict { pinned, requested } => {
                 make(py, "DivergenceConflict", (cover, pinned, requested))
             }
-            Error::CascadeDecided { cascade_id, is_commit, reason } => {
-                make(py, "CascadeDecided", (cascade_id, verdict_name(is_commit), reason))
-            }
+            Error::CascadeDecided {
+                cascade_id,
+                is_commit,
+                reason,
+            } => make(
+                py,
+                "CascadeDecided",
+                (cascade_id, verdict_name(is_commit), reason),
+            ),
             Error::UnknownCascade(id) => make(py, "UnknownCascade", (id,)),
             Error::MainProtected(domain) => make(py, "MainProtected", (domain,)),
-            Error::PendingPages { domain, edition, cascade_ids } => {
-                make(py, "PendingPages", (domain, edition, cascade_ids))
-            }
+            Error::PendingPages {
+                domain,
+                edition,
+                cascade_ids,
+            } => make(py, "PendingPages", (domain, edition, cascade_ids)),
             Error::Overloaded { queue, limit } => make(py, "Overloaded", (queue, limit)),
             Error::Closed => make(py, "StoreClosed", (path,)),
             Error::Locked { holder } => make(py, "StoreLocked", (path, holder)),
@@ -48,9 +63,11 @@ impl Context {
                 make(py, "StoreForked", (path, opened_in, used_in))
             }
             Error::Unavailable { cause } => make(py, "StoreUnavailable", (path, cause)),
-            Error::Corrupt { location, found, wanted } => {
-                make(py, "CorruptData", (location, found, wanted))
-            }
+            Error::Corrupt {
+                location,
+                found,
+                wanted,
+            } => make(py, "CorruptData", (location, found, wanted)),
             Error::FormatTooNew { found, supported } => {
                 make(py, "FormatTooNew", (path, found, supported))
             }

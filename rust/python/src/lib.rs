@@ -1,4 +1,4 @@
-//! `angzarr._native`: the engine for Python. Converts, detaches, calls the core, maps the error; nothing else.
+//! `angzarr._native`: the engine for Python. Converts, detaches, calls the core, maps the error.
 #![forbid(unsafe_code)]
 
 mod change;

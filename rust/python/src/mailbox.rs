@@ -21,7 +21,9 @@ pub struct Mailbox {
 impl Mailbox {
     #[new]
     fn new() -> PyResult<Self> {
-        Ok(Self { inbox: Arc::new(Inbox::new()?) })
+        Ok(Self {
+            inbox: Arc::new(Inbox::new()?),
+        })
     }
 
     fn fileno(&self) -> i32 {
@@ -29,7 +31,11 @@ impl Mailbox {
     }
 
     fn drain(&self, py: Python<'_>) -> PyResult<Vec<(Py<PyAny>, Py<PyAny>)>> {
-        self.inbox.take()?.into_iter().map(|post| post.unpack(py)).collect()
+        self.inbox
+            .take()?
+            .into_iter()
+            .map(|post| post.unpack(py))
+            .collect()
     }
 }
 
@@ -57,7 +63,11 @@ impl Inbox {
         let (sender, receiver) = UnixStream::pair()?;
         sender.set_nonblocking(true)?;
         receiver.set_nonblocking(true)?;
-        Ok(Self { posts: Mutex::default(), sender, receiver })
+        Ok(Self {
+            posts: Mutex::default(),
+            sender,
+            receiver,
+        })
     }
 
     /// Leave a post; the first one into an empty box wakes the loop.
@@ -67,19 +77,22 @@ impl Inbox {
         let is_first = posts.len() == 1;
         drop(posts);
         if is_first {
-            // Both ends live in this struct, so this fails only when the buffer is full of wake-ups: the loop is awake.
+            // Both ends live in this struct, so this fails only when the buffer is full of
+            // wake-ups, and then the loop has one.
             let _ = (&self.sender).write(&[1]);
         }
     }
 
-    /// The wake-ups are read before the posts, so that a later post leaves a byte for the next call.
+    /// The wake-ups are read before the posts, so that a later post leaves a byte for later.
     fn take(&self) -> std::io::Result<Vec<Post>> {
         let woken = (&self.receiver).read(&mut [0; 64]);
         woken.map(drop).or_else(|error| match error.kind() {
             ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(()),
             _ => Err(error),
         })?;
-        Ok(std::mem::take(&mut *self.posts.lock().unwrap_or_else(PoisonError::into_inner)))
+        Ok(std::mem::take(
+            &mut *self.posts.lock().unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 }
 

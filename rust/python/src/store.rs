@@ -12,6 +12,7 @@ use crate::error::Context;
 use crate::mailbox::{Mailbox, Post};
 
 type BookTuple = (Vec<u8>, u64, bool);
+type AcceptedTuple = (Vec<Vec<u8>>, Vec<u8>);
 type StreamTuple = (String, String, [u8; 16]);
 
 /// See `_native.pyi`.
@@ -37,13 +38,29 @@ impl Store {
         write_buffer_bytes: usize,
     ) -> PyResult<Self> {
         let name: Arc<str> = path.display().to_string().into();
-        let limits = Limits { max_pages_per_append, max_append_bytes, writer_queue };
-        let options =
-            Options { path, sync, limits, cache_bytes, block_cache_bytes, write_buffer_bytes };
+        let limits = Limits {
+            max_pages_per_append,
+            max_append_bytes,
+            writer_queue,
+        };
+        let options = Options {
+            path,
+            sync,
+            limits,
+            cache_bytes,
+            block_cache_bytes,
+            write_buffer_bytes,
+        };
         let opened = py.detach(|| Engine::open(options));
-        let context = Context { path: name, cover: None };
+        let context = Context {
+            path: name,
+            cover: None,
+        };
         let engine = opened.map_err(|error| context.raise(py, error))?;
-        Ok(Self { engine, path: context.path })
+        Ok(Self {
+            engine,
+            path: context.path,
+        })
     }
 
     /// Keeps the interpreter: it only queues, and the committer never waits for the interpreter.
@@ -58,15 +75,23 @@ impl Store {
         let refused = self.context(cover.as_ref().map(|cover| cover.clone_ref(py)));
         let (inbox, context) = (mailbox.inbox(), self.context(cover));
         let done = Box::new(move |result| {
-            inbox.post(Post { token, outcome: Some((result, context)) });
+            inbox.post(Post {
+                token,
+                outcome: Some((result, context)),
+            });
         });
-        self.engine.submit(write, done).map_err(|error| refused.raise(py, error))
+        self.engine
+            .submit(write, done)
+            .map_err(|error| refused.raise(py, error))
     }
 
     fn write<'py>(&self, py: Python<'py>, change: &Change) -> PyResult<Bound<'py, PyAny>> {
         let (write, cover) = change.take(py)?;
         let result = py.detach(|| self.engine.write(write));
-        written(py, result.map_err(|error| self.context(cover).raise(py, error))?)
+        written(
+            py,
+            result.map_err(|error| self.context(cover).raise(py, error))?,
+        )
     }
 
     fn load(
@@ -77,7 +102,10 @@ impl Store {
         stop: Option<u64>,
         divergence: Option<u64>,
     ) -> PyResult<BookTuple> {
-        self.at(py, cover, |stream| self.engine.load(stream, start, stop, divergence)).map(book)
+        self.at(py, cover, |stream| {
+            self.engine.load(stream, start, stop, divergence)
+        })
+        .map(book)
     }
 
     fn load_until(
@@ -87,7 +115,10 @@ impl Store {
         time_ns: i64,
         divergence: Option<u64>,
     ) -> PyResult<BookTuple> {
-        self.at(py, cover, |stream| self.engine.load_until(stream, time_ns, divergence)).map(book)
+        self.at(py, cover, |stream| {
+            self.engine.load_until(stream, time_ns, divergence)
+        })
+        .map(book)
     }
 
     fn load_latest(
@@ -96,7 +127,10 @@ impl Store {
         cover: Address,
         divergence: Option<u64>,
     ) -> PyResult<BookTuple> {
-        self.at(py, cover, |stream| self.engine.load_latest(stream, divergence)).map(book)
+        self.at(py, cover, |stream| {
+            self.engine.load_latest(stream, divergence)
+        })
+        .map(book)
     }
 
     fn next_sequence(
@@ -105,7 +139,9 @@ impl Store {
         cover: Address,
         divergence: Option<u64>,
     ) -> PyResult<u64> {
-        self.at(py, cover, |stream| self.engine.next_sequence(stream, divergence))
+        self.at(py, cover, |stream| {
+            self.engine.next_sequence(stream, divergence)
+        })
     }
 
     fn divergence(&self, py: Python<'_>, cover: Address) -> PyResult<Option<u64>> {
@@ -114,7 +150,10 @@ impl Store {
 
     fn pending(&self, py: Python<'_>, cover: Address) -> PyResult<Vec<(u64, String, i64)>> {
         let pages = self.at(py, cover, |stream| self.engine.pending(stream))?;
-        Ok(pages.into_iter().map(|page| (page.sequence, page.cascade_id, page.created_at_ns)).collect())
+        Ok(pages
+            .into_iter()
+            .map(|page| (page.sequence, page.cascade_id, page.created_at_ns))
+            .collect())
     }
 
     fn roots(&self, py: Python<'_>, domain: &str, edition: &str) -> PyResult<Vec<[u8; 16]>> {
@@ -136,7 +175,9 @@ impl Store {
         domain: Option<&str>,
         edition: Option<&str>,
     ) -> PyResult<Vec<BookTuple>> {
-        let books = self.run(py, || self.engine.by_correlation(correlation_id, domain, edition))?;
+        let books = self.run(py, || {
+            self.engine.by_correlation(correlation_id, domain, edition)
+        })?;
         Ok(books.into_iter().map(book).collect())
     }
 
@@ -145,8 +186,8 @@ impl Store {
         py: Python<'_>,
         cover: Address,
         key: Vec<u8>,
-    ) -> PyResult<Option<(Vec<Vec<u8>>, Vec<u8>)>> {
-        self.find(py, cover, Key::Provenance(key))
+    ) -> PyResult<Option<AcceptedTuple>> {
+        self.find(py, cover, &Key::Provenance(key))
     }
 
     fn find_external(
@@ -154,12 +195,16 @@ impl Store {
         py: Python<'_>,
         cover: Address,
         key: Vec<u8>,
-    ) -> PyResult<Option<(Vec<Vec<u8>>, Vec<u8>)>> {
-        self.find(py, cover, Key::External(key))
+    ) -> PyResult<Option<AcceptedTuple>> {
+        self.find(py, cover, &Key::External(key))
     }
 
     fn stale_cascades(&self, py: Python<'_>, before_ns: i64) -> PyResult<Vec<String>> {
         self.run(py, || self.engine.stale_cascades(before_ns))
+    }
+
+    fn unfinished_cascades(&self, py: Python<'_>) -> PyResult<Vec<String>> {
+        self.run(py, || self.engine.unfinished_cascades())
     }
 
     fn participants(
@@ -168,7 +213,10 @@ impl Store {
         cascade_id: &str,
     ) -> PyResult<Vec<(StreamTuple, Vec<u64>)>> {
         let found = self.run(py, || self.engine.participants(cascade_id))?;
-        Ok(found.into_iter().map(|one| (stream_tuple(one.stream), one.sequences)).collect())
+        Ok(found
+            .into_iter()
+            .map(|one| (stream_tuple(one.stream), one.sequences))
+            .collect())
     }
 
     fn decision(
@@ -176,17 +224,17 @@ impl Store {
         py: Python<'_>,
         cascade_id: &str,
     ) -> PyResult<Option<(String, &'static str, String, i64)>> {
-        Ok(self.run(py, || self.engine.decision(cascade_id))?.map(decision_of))
+        Ok(self
+            .run(py, || self.engine.decision(cascade_id))?
+            .map(decision_of))
     }
 
-    fn tail(
-        &self,
-        py: Python<'_>,
-        after: u64,
-        limit: usize,
-    ) -> PyResult<Vec<(u64, u64, Vec<u8>)>> {
+    fn tail(&self, py: Python<'_>, after: u64, limit: usize) -> PyResult<Vec<(u64, u64, Vec<u8>)>> {
         let entries = self.run(py, || self.engine.tail(after, limit))?;
-        Ok(entries.into_iter().map(|one| (one.position, one.first_position, one.book)).collect())
+        Ok(entries
+            .into_iter()
+            .map(|one| (one.position, one.first_position, one.book))
+            .collect())
     }
 
     fn notify_after(
@@ -197,7 +245,12 @@ impl Store {
         after: u64,
     ) -> PyResult<u64> {
         let inbox = mailbox.inbox();
-        let wake = Box::new(move || inbox.post(Post { token, outcome: None }));
+        let wake = Box::new(move || {
+            inbox.post(Post {
+                token,
+                outcome: None,
+            });
+        });
         self.run(py, || self.engine.notify_after(after, wake))
     }
 
@@ -219,7 +272,9 @@ impl Store {
         cover: Address,
         sequence: u64,
     ) -> PyResult<Option<Vec<u8>>> {
-        self.at(py, cover, |stream| self.engine.snapshot_get_at(stream, sequence))
+        self.at(py, cover, |stream| {
+            self.engine.snapshot_get_at(stream, sequence)
+        })
     }
 
     fn position(&self, py: Python<'_>, consumer: &str, cover: Address) -> PyResult<Option<u64>> {
@@ -246,12 +301,16 @@ impl Store {
     }
 
     fn checkpoint(&self, py: Python<'_>, target: PathBuf) -> PyResult<()> {
-        self.run(py, || self.engine.checkpoint(&target))
+        self.run(py, move || self.engine.checkpoint(&target))
     }
 
     fn verify(&self, py: Python<'_>) -> PyResult<(u64, u64, u64)> {
         let verified = self.run(py, || self.engine.verify())?;
-        Ok((verified.stream_count, verified.page_count, verified.position))
+        Ok((
+            verified.stream_count,
+            verified.page_count,
+            verified.position,
+        ))
     }
 
     fn facts(&self, py: Python<'_>) -> PyResult<(u32, u64, u64, u64, u64, u64)> {
@@ -273,15 +332,15 @@ impl Store {
 
 impl Store {
     fn context(&self, cover: Option<Py<PyAny>>) -> Context {
-        Context { path: self.path.clone(), cover }
+        Context {
+            path: self.path.clone(),
+            cover,
+        }
     }
 
-    fn run<T: Send>(
-        &self,
-        py: Python<'_>,
-        call: impl FnOnce() -> Result<T> + Send,
-    ) -> PyResult<T> {
-        py.detach(call).map_err(|error| self.context(None).raise(py, error))
+    fn run<T: Send>(&self, py: Python<'_>, call: impl FnOnce() -> Result<T> + Send) -> PyResult<T> {
+        py.detach(call)
+            .map_err(|error| self.context(None).raise(py, error))
     }
 
     fn at<T: Send>(
@@ -291,16 +350,12 @@ impl Store {
         call: impl FnOnce(&Stream) -> Result<T> + Send,
     ) -> PyResult<T> {
         let Address { cover, stream } = address;
-        py.detach(|| call(&stream)).map_err(|error| self.context(Some(cover)).raise(py, error))
+        py.detach(|| call(&stream))
+            .map_err(|error| self.context(Some(cover)).raise(py, error))
     }
 
-    fn find(
-        &self,
-        py: Python<'_>,
-        cover: Address,
-        key: Key,
-    ) -> PyResult<Option<(Vec<Vec<u8>>, Vec<u8>)>> {
-        let accepted = self.at(py, cover, |stream| self.engine.find_key(stream, &key))?;
+    fn find(&self, py: Python<'_>, cover: Address, key: &Key) -> PyResult<Option<AcceptedTuple>> {
+        let accepted = self.at(py, cover, |stream| self.engine.find_key(stream, key))?;
         Ok(accepted.map(|accepted| (accepted.pages, accepted.answer)))
     }
 }

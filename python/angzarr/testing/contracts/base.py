@@ -13,14 +13,15 @@ from angzarr.ports.event_store import Appended, Duplicate, EventStore, Limits, L
 from angzarr.ports.stores import Stores
 from angzarr.stores.registry import open_stores
 from angzarr.testing.clock import ManualClock
-from angzarr.testing.pages import pages, sequences_of
+from angzarr.testing.pages import page, pages, sequences_of
 
 
 class Opener:
     """Opens the one place of a test, again after closing what was open there.
 
-    open_stores: called with sync, limits and clock. is_durable: the place outlives close(); where it does not, opening
-    again gives the same open object, so that claims about reopening hold for what such a backend promises.
+    open_stores: called with sync, limits and clock. is_durable: the place outlives close(); where
+    it does not, opening again gives the same open object, so that claims about reopening hold for
+    what such a backend promises.
     """
 
     def __init__(
@@ -32,7 +33,7 @@ class Opener:
         self._stores: Stores | None = None
 
     async def __call__(self, *, limits: Limits | None = None, sync: bool = True) -> Stores:
-        """The place's stores, freshly opened. limits of an open place that is not durable stay as they are."""
+        """The place's stores, freshly opened; one that is not durable keeps its first limits."""
         if self._stores is not None and not self.is_durable:
             return self._stores
         await self.close()
@@ -46,7 +47,7 @@ class Opener:
 
 
 class StoreContract:
-    """Base of the contracts. A subclass gives `place`, a store URL, or `opener` for an adapter of its own.
+    """Base of the contracts. A subclass gives `place`, a store URL, or an `opener` of its own.
 
     class TestEvents(EventStoreContract):
         @pytest.fixture
@@ -107,6 +108,13 @@ async def given_pending(
     return made
 
 
+async def given_aged(events: EventStore, cover: Cover, cascade_id: str, created_at_ns: int) -> None:
+    """One pending page with a time of its own at the head of the stream."""
+    first = await events.next_sequence(cover)
+    made = page(first, created_at_ns=created_at_ns, cascade_id=cascade_id)
+    await events.append(cover, first, [made], cascade_id=cascade_id)
+
+
 async def attempt(
     call: Awaitable[Appended | Duplicate],
 ) -> Appended | Duplicate | AngzarrError:
@@ -132,7 +140,7 @@ def logged_sequences(entries: Sequence[LogEntry]) -> list[int]:
 
 
 async def traces_of(stores: Stores, cover: Cover, *, cascade_id: str = "") -> list[object]:
-    """All that an append could have left: of the stream, of its correlation id, in the log, in the other stores."""
+    """All that an append could have left: in the stream, indexes, the log and other stores."""
     events = stores.events
     return [
         await events.load(cover),

@@ -1,4 +1,4 @@
-"""Cascades as the store sees them: pending pages, decisions, markers (STO-45, CAS-4, 9, 11, 14, 31)."""
+"""Cascades in the store: pending pages, decisions, markers (STO-45, CAS-4, 9, 11, 14, 31)."""
 
 from __future__ import annotations
 
@@ -12,12 +12,17 @@ from angzarr.errors import CascadeDecided, UnknownCascade
 from angzarr.ports.event_store import COMMIT, ROLLBACK, EventStore, Participant, Pending
 from angzarr.ports.stores import Stores
 from angzarr.testing.clock import NS_PER_S, START_NS, ManualClock
-from angzarr.testing.contracts.base import StoreContract, attempt, given_pages, given_pending
+from angzarr.testing.contracts.base import (
+    StoreContract,
+    attempt,
+    given_aged,
+    given_pages,
+    given_pending,
+)
 from angzarr.testing.pages import (
     FRAMEWORK_URL,
     book_of,
     cover_of,
-    page,
     pages,
     parse_page,
     snapshot,
@@ -29,22 +34,13 @@ ALICE = cover_of("alice")
 BOB = cover_of("bob")
 
 
-async def given_aged(
-    events: EventStore, cascade_id: str, created_at_ns: int, cover: Cover = ALICE
-) -> None:
-    """One pending page with a time of its own at the head of the stream."""
-    first = await events.next_sequence(cover)
-    made = page(first, created_at_ns=created_at_ns, cascade_id=cascade_id)
-    await events.append(cover, first, [made], cascade_id=cascade_id)
-
-
 class CascadeContract(StoreContract):
     """Claims about pending pages and what resolves them."""
 
     @pytest.mark.spec("STO-45", "CAS-1")
     async def test_a_pending_page_is_indexed(self, events: EventStore) -> None:
         await given_pages(events, ALICE, 2)
-        await given_aged(events, "casc-1", START_NS + 7)
+        await given_aged(events, ALICE, "casc-1", START_NS + 7)
 
         assert await events.pending(ALICE) == [Pending(2, "casc-1", START_NS + 7)]
 
@@ -75,110 +71,6 @@ class CascadeContract(StoreContract):
         await given_pending(events, ALICE, "casc-1")
 
         assert await events.pending(BOB) == []
-
-    @pytest.mark.spec("STO-45", "CAS-31")
-    async def test_an_old_undecided_cascade_is_stale(self, events: EventStore) -> None:
-        await given_aged(events, "casc-1", START_NS)
-
-        assert await events.query_stale_cascades(START_NS + 1) == ["casc-1"]
-
-    @pytest.mark.spec("STO-45", "CAS-31")
-    async def test_a_fresh_cascade_is_not_stale(self, events: EventStore) -> None:
-        await given_aged(events, "casc-1", START_NS + NS_PER_S)
-
-        assert await events.query_stale_cascades(START_NS) == []
-
-    @pytest.mark.spec("STO-45", "CAS-31")
-    async def test_a_cascade_exactly_at_the_threshold_is_not_stale(
-        self, events: EventStore
-    ) -> None:
-        await given_aged(events, "casc-1", START_NS)
-
-        assert await events.query_stale_cascades(START_NS) == []
-
-    @pytest.mark.spec("CAS-31")
-    async def test_one_old_page_makes_a_cascade_stale(self, events: EventStore) -> None:
-        await given_aged(events, "casc-1", START_NS + 9)
-        await given_aged(events, "casc-1", START_NS, BOB)
-
-        assert await events.query_stale_cascades(START_NS + 1) == ["casc-1"]
-
-    @pytest.mark.spec("CAS-31")
-    async def test_stale_cascades_ascend_and_are_distinct(self, events: EventStore) -> None:
-        for cascade_id in ("casc-3", "casc-1", "casc-2", "casc-1"):
-            await given_aged(events, cascade_id, START_NS)
-
-        stale = await events.query_stale_cascades(START_NS + 1)
-
-        assert stale == ["casc-1", "casc-2", "casc-3"]
-
-    @pytest.mark.spec("STO-45", "CAS-31")
-    @pytest.mark.parametrize("outcome", OUTCOMES)
-    async def test_a_decided_cascade_is_not_stale(self, events: EventStore, outcome: str) -> None:
-        await given_aged(events, "casc-1", START_NS)
-        await events.decide_cascade("casc-1", outcome)
-
-        assert await events.query_stale_cascades(START_NS + 1) == []
-
-    @pytest.mark.spec("CAS-31")
-    async def test_staleness_goes_by_the_pages_time_not_the_clock(
-        self, events: EventStore, clock: ManualClock
-    ) -> None:
-        clock.set(START_NS - 50 * NS_PER_S)
-        await given_aged(events, "casc-1", START_NS)
-
-        assert await events.query_stale_cascades(START_NS) == []
-
-    @pytest.mark.spec("STO-45")
-    async def test_participants_are_the_streams_with_their_sequences(
-        self, events: EventStore
-    ) -> None:
-        await given_pages(events, ALICE, 2)
-        await given_pending(events, ALICE, "casc-1", 2)
-        await given_pages(events, ALICE, 1)
-        await given_pending(events, ALICE, "casc-1", 1)
-
-        found = await events.query_cascade_participants("casc-1")
-
-        assert found == [Participant(ALICE, (2, 3, 5))]
-
-    @pytest.mark.spec("STO-45", "EDN-18")
-    async def test_participants_come_by_domain_edition_and_root(self, events: EventStore) -> None:
-        covers = [
-            Cover(domain, root, edition)
-            for root in (b"\xff" * 16, bytes(16))
-            for edition in ("whatif", "angzarr", "a")
-            for domain in ("order", "account")
-        ]
-        for cover in covers:
-            await given_pending(events, cover, "casc-1")
-
-        found = await events.query_cascade_participants("casc-1")
-
-        assert [item.cover for item in found] == sorted(covers, key=lambda cover: cover.stream)
-
-    @pytest.mark.spec("STO-45")
-    async def test_a_participants_cover_has_no_correlation_id(self, events: EventStore) -> None:
-        await given_pending(events, cover_of(correlation_id="corr-1"), "casc-1")
-
-        assert await events.query_cascade_participants("casc-1") == [Participant(cover_of(), (0,))]
-
-    @pytest.mark.spec("STO-45")
-    async def test_an_unknown_cascade_has_no_participants(self, events: EventStore) -> None:
-        await given_pending(events, ALICE, "casc-1")
-
-        assert await events.query_cascade_participants("casc") == []
-        assert await events.query_cascade_participants("casc-11") == []
-
-    @pytest.mark.spec("STO-45", "CAS-14")
-    async def test_resolved_participants_are_left_out(self, events: EventStore) -> None:
-        await given_pending(events, ALICE, "casc-1")
-        await given_pending(events, BOB, "casc-1")
-        await events.decide_cascade("casc-1", COMMIT)
-
-        await events.resolve_cascade(ALICE, "casc-1")
-
-        assert await events.query_cascade_participants("casc-1") == [Participant(BOB, (0,))]
 
     @pytest.mark.spec("CAS-11")
     @pytest.mark.parametrize("outcome", OUTCOMES)
@@ -281,6 +173,30 @@ class CascadeContract(StoreContract):
 
         confirmation = wire.Confirmation.FromString(marker.event.value)
         assert confirmation.target == parse_cover(branch)
+
+    @pytest.mark.spec("CAS-4")
+    async def test_a_marker_is_the_same_whoever_decides(self, events: EventStore) -> None:
+        await given_pending(events, ALICE, "casc-1")
+        await events.decide_cascade("casc-1", COMMIT)
+
+        data = await events.resolve_cascade(cover_of("alice", correlation_id="corr-1"), "casc-1")
+
+        marker = parse_page(data or b"")
+        assert wire.Confirmation.FromString(marker.event.value).target == parse_cover(ALICE)
+
+    @pytest.mark.spec("CAS-4", "STO-45")
+    @pytest.mark.parametrize("outcome", OUTCOMES)
+    async def test_a_marker_is_encoded_canonically(self, events: EventStore, outcome: str) -> None:
+        await given_pending(events, ALICE, "casc-1", 200)
+        await events.decide_cascade("casc-1", outcome, "because")
+
+        marker = await events.resolve_cascade(ALICE, "casc-1") or b""
+
+        message = parse_page(marker)
+        kind = wire.Confirmation if outcome == COMMIT else wire.Revocation
+        value = kind.FromString(message.event.value).SerializeToString(deterministic=True)
+        assert message.event.value == value
+        assert marker == message.SerializeToString(deterministic=True)
 
     @pytest.mark.spec("CAS-4", "STO-45")
     @pytest.mark.parametrize("outcome", OUTCOMES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from angzarr.cover import Cover
-from angzarr.ports.event_store import Book, EventStore
+from angzarr.ports.event_store import COMMIT, Book, EventStore
 from angzarr.testing.contracts.base import StoreContract, given_pages
 from angzarr.testing.pages import book_of, cover_of, pages, parse_book, sequences_of
 
@@ -134,6 +134,24 @@ class CorrelationContract(StoreContract):
         [book] = await events.by_correlation("c" * 128)
 
         assert sequences_of(book.data) == list(range(100))
+
+    @pytest.mark.spec("STO-42", "CAS-9")
+    async def test_a_marker_is_found_under_the_deciders_id(self, events: EventStore) -> None:
+        await events.append(
+            cover_of(correlation_id="writer"),
+            0,
+            pages(0, 1, cascade_id="casc-1"),
+            cascade_id="casc-1",
+        )
+        await events.decide_cascade("casc-1", COMMIT)
+        await events.resolve_cascade(cover_of(correlation_id="decider"), "casc-1")
+
+        found = [
+            [sequences_of(book.data) for book in await events.by_correlation(correlation_id)]
+            for correlation_id in ("writer", "decider")
+        ]
+
+        assert found == [[[0]], [[1]]]
 
     @pytest.mark.spec("STO-42", "CAS-5")
     async def test_a_pending_page_makes_its_book_not_plain(self, events: EventStore) -> None:

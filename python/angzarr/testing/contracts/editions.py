@@ -37,7 +37,10 @@ READS: dict[str, Ask] = {
 
 
 async def given_whatif(events: EventStore) -> list[bytes]:
-    """EDN-6's example: main 0–6, `whatif` at 3 with one page of its own, main grown to nine. The branch's pages."""
+    """EDN-6's example: main 0–6, `whatif` at 3 with a page of its own, main grown to nine pages.
+
+    The branch's pages.
+    """
     await given_pages(events, MAIN, 7)
     own = [page(3, value=b"own")]
     await events.append(WHATIF, 3, own, divergence=3)
@@ -176,6 +179,15 @@ class EditionContract(StoreContract):
             await events.append(LIVE, 3, pages(3, 1))
 
         assert (raised.value.expected, raised.value.actual) == (3, 2)
+
+    @pytest.mark.spec("EDN-8", "STO-11")
+    async def test_a_first_append_without_pages_pins_too(self, events: EventStore) -> None:
+        await given_pages(events, MAIN, 3)
+
+        await events.append(WHATIF, 2, [], divergence=2, external_id="fact-1")
+
+        assert await events.divergence(WHATIF) == 2
+        assert await events.next_sequence(WHATIF) == 2
 
     @pytest.mark.spec("EDN-8")
     async def test_main_has_no_divergence(self, events: EventStore) -> None:

@@ -119,9 +119,7 @@ class IdempotencyContract(StoreContract):
         assert again == Duplicate(0, 0)
 
     @pytest.mark.spec("CMD-26")
-    async def test_a_sources_correlation_id_is_no_part_of_the_key(
-        self, events: EventStore
-    ) -> None:
+    async def test_a_sources_correlation_id_is_no_part_of_the_key(self, events: EventStore) -> None:
         source = cover_of("order-1", domain="order", correlation_id="corr-1")
         await events.append(cover_of(), 0, pages(0, 1), provenance=KEY)
 
@@ -323,9 +321,7 @@ class IdempotencyContract(StoreContract):
         assert results.count(Duplicate(0, 0)) == 31
 
     @pytest.mark.spec("STO-44", "CMD-29")
-    async def test_32_concurrent_duplicates_without_pages_are_one(
-        self, events: EventStore
-    ) -> None:
+    async def test_32_concurrent_duplicates_without_pages_are_one(self, events: EventStore) -> None:
         results = await asyncio.gather(
             *(events.append(cover_of(), 0, [], external_id="fact-1") for _ in range(32))
         )

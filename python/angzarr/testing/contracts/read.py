@@ -1,4 +1,4 @@
-"""Reading: ranges, times, heads, names, and what bytes come back (STO-1, 4, 15, 16, 41; WIRE-7 to WIRE-9)."""
+"""Reading: ranges, times, heads, names, bytes (STO-1, 4, 15, 16, 41; WIRE-7 to WIRE-9)."""
 
 from __future__ import annotations
 
@@ -246,6 +246,14 @@ class ReadContract(StoreContract):
         assert book.data == book_of(cover_of(), [made[0], made[2]])
 
     @pytest.mark.spec("STO-15")
+    async def test_times_before_1970_are_instants_too(self, events: EventStore) -> None:
+        made = [page(n, created_at_ns=at) for n, at in enumerate((-1, -NS_PER_S - 1, 0))]
+        await events.append(cover_of(), 0, made)
+
+        assert sequences_of((await events.load_until(cover_of(), -2)).data) == [1]
+        assert sequences_of((await events.load_until(cover_of(), -1)).data) == [0, 1]
+
+    @pytest.mark.spec("STO-15")
     async def test_a_page_without_time_is_as_old_as_can_be(self, events: EventStore) -> None:
         await events.append(cover_of(), 0, [page(0, created_at_ns=None)])
 
@@ -434,6 +442,13 @@ class ReadContract(StoreContract):
         await stores.snapshots.put(cover_of(), snapshot(2))
 
         assert (await stores.events.load(cover_of())).data == book_of(cover_of(), made)
+
+    @pytest.mark.spec("STO-41", "SNAP-10")
+    async def test_a_snapshot_beyond_the_head_is_no_base(self, stores: Stores) -> None:
+        made = await given_pages(stores.events, cover_of(), 3)
+        await stores.snapshots.put(cover_of(), snapshot(7))
+
+        assert (await stores.events.load_latest(cover_of())).data == book_of(cover_of(), made)
 
     @pytest.mark.spec("STO-41")
     async def test_latest_hides_no_pages_appended_after(self, stores: Stores) -> None:

@@ -1,0 +1,290 @@
+"""What a running app is made of: the store, handlers near and far, and their coordinators."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from angzarr import calls
+from angzarr.components import COORDINATOR, QUERY, STREAM, Component
+from angzarr.config import Config
+from angzarr.coordinators import (
+    CommandCoordinator,
+    CommandOptions,
+    QueryCoordinator,
+    QueryOptions,
+    SnapshotOptions,
+    StreamCoordinator,
+    StreamOptions,
+)
+from angzarr.errors import InvalidInput
+from angzarr.handlers.aggregate import Aggregate
+from angzarr.handlers.local import LocalCommandHandler
+from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
+from angzarr.local_transport import Calls, Stream, Unary
+from angzarr.ports.clock import Clock
+from angzarr.ports.components import CommandHandler
+from angzarr.ports.components import Upcaster as UpcasterPort
+from angzarr.ports.event_store import SnapshotPolicy
+from angzarr.ports.stores import Stores
+from angzarr.routing import Commands, RoutedCommands
+from angzarr.stores import open_stores
+
+if TYPE_CHECKING:
+    from angzarr.config import SnapshotRule
+    from angzarr.rpc.remote import Endpoint
+    from angzarr.rpc.tls import TlsFiles
+
+Definition = type[Aggregate] | type[Upcaster]
+
+_log: Final = logging.getLogger("angzarr")
+
+
+@dataclass(slots=True)
+class Parts:
+    """A running app's parts. endpoints: connections to remote components, by component name.
+
+    watchers: told (component name, whether it serves) when a remote one comes or goes.
+    """
+
+    config: Config
+    components: dict[str, Component]
+    stores: Stores
+    clock: Clock
+    coordinator: CommandCoordinator | None = None
+    commands: Commands | None = None
+    queries: QueryCoordinator | None = None
+    streams: StreamCoordinator | None = None
+    calls: Calls = field(default_factory=lambda: Calls({}, {}))
+    endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
+    watchers: list[Callable[[str, bool], None]] = field(
+        default_factory=list[Callable[[str, bool], None]]
+    )
+
+    async def stop(self) -> None:
+        """Let go of everything, in the reverse order of the start, whatever fails on the way."""
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_callback(self.stores.close)
+            for endpoint in self.endpoints.values():
+                stack.push_async_callback(endpoint.close)
+            if self.coordinator:
+                stack.push_async_callback(self.coordinator.close)
+            if self.streams:
+                stack.push_async_callback(self.streams.stop)
+
+
+async def assemble(
+    config: Config,
+    components: dict[str, Component],
+    definitions: Sequence[Definition],
+    clock: Clock,
+) -> Parts:
+    """Open the store and start the selected components.
+
+    Raises StoreLocked, StoreUnavailable, FormatTooNew, CorruptData, InvalidInput; then nothing
+    stays open.
+    """
+    storage = config.storage
+    stores = open_stores(storage.url, sync=storage.sync, limits=config.limits.store, clock=clock)
+    parts = Parts(config, components, stores, clock)
+    try:
+        await _start(parts, definitions)
+    except BaseException:
+        await parts.stop()
+        raise
+    _warn(parts)
+    return parts
+
+
+async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
+    config = parts.config
+    handlers, remote = _handlers(parts, definitions)
+    upcasters = _upcasters(parts, definitions)
+    # Without any aggregate the calls are there all the same: every domain is unknown (CMD-4).
+    if handlers or remote or not by_domain(definitions):
+        local = parts.coordinator = CommandCoordinator(
+            parts.stores,
+            handlers,
+            options=command_options(config),
+            upcasters=upcasters,
+            clock=parts.clock,
+        )
+        parts.commands = RoutedCommands(local, remote) if remote else local
+    if QUERY in parts.components:
+        parts.queries = QueryCoordinator(
+            parts.stores.events,
+            upcasters=upcasters,
+            options=QueryOptions(
+                config.server.message_size_kb * 1024,
+                config.limits.query_result_limit,
+                config.query.allow_raw,
+            ),
+        )
+    if STREAM in parts.components:
+        parts.streams = StreamCoordinator(
+            parts.stores.events, options=StreamOptions(config.limits.subscriber_buffer)
+        )
+        await parts.streams.start()
+    parts.calls = _calls(parts)
+
+
+def _handlers(
+    parts: Parts, definitions: Sequence[Definition]
+) -> tuple[dict[str, CommandHandler], dict[str, Commands]]:
+    """Handlers by domain, and the coordinators elsewhere by domain."""
+    classes = {d.table().domain: d for d in definitions if issubclass(d, Aggregate)}
+    handlers: dict[str, CommandHandler] = {}
+    remote: dict[str, Commands] = {}
+    for component in parts.components.values():
+        if not component.name.startswith("aggregate:"):
+            continue
+        if component.is_local:
+            handlers[component.domain] = LocalCommandHandler(classes[component.domain])
+            continue
+        # gRPC is loaded only where something is remote.
+        from angzarr.rpc.descriptors import Types
+        from angzarr.rpc.remote import RemoteCommandHandler, RemoteCoordinator
+
+        endpoint = _endpoint(parts, component)
+        if component.role == COORDINATOR:
+            remote[component.domain] = RemoteCoordinator(endpoint)
+        else:
+            paths = parts.config.descriptor_paths
+            handlers[component.domain] = RemoteCommandHandler(
+                component.name, endpoint, types=Types(paths)
+            )
+    return handlers, remote
+
+
+def _upcasters(parts: Parts, definitions: Sequence[Definition]) -> dict[str, UpcasterPort]:
+    """In-process ones by domain; where enabled, a remote one for each other domain (UPC-1)."""
+    found: dict[str, UpcasterPort] = {}
+    for definition in definitions:
+        if issubclass(definition, Upcaster):
+            upcaster = LocalUpcaster(definition)
+            if upcaster.domain in found:
+                name = f"upcaster:{upcaster.domain}"
+                raise InvalidInput(name, "one definition", definition.__qualname__)
+            found[upcaster.domain] = upcaster
+    if not parts.config.upcaster.enabled:
+        return found
+    from angzarr.rpc.remote import RemoteUpcaster
+
+    address = parts.config.upcaster.address
+    shared = (
+        RemoteUpcaster(_endpoint(parts, Component("upcaster:remote", address))) if address else None
+    )
+    for component in parts.components.values():
+        if component.name.startswith("aggregate:") and component.domain not in found:
+            if shared is None and component.name not in parts.endpoints:
+                raise InvalidInput(
+                    "upcaster.address", "set, since the command handler is in this process", address
+                )
+            found[component.domain] = shared or RemoteUpcaster(parts.endpoints[component.name])
+    return found
+
+
+def _endpoint(parts: Parts, component: Component) -> Endpoint:
+    """A kept connection, whose health is watched from now on (OPS-2, OPS-11)."""
+    from angzarr.rpc.remote import Endpoint
+
+    def told(is_serving: bool) -> None:
+        for watcher in parts.watchers:
+            watcher(component.name, is_serving)
+
+    endpoint = Endpoint(
+        component.endpoint,
+        tls=tls_files(parts.config),
+        message_size_kb=parts.config.server.message_size_kb,
+        on_state=told,
+    )
+    endpoint.start()
+    parts.endpoints[component.name] = endpoint
+    return endpoint
+
+
+def tls_files(config: Config) -> TlsFiles | None:
+    """The configured PEM files; None without any."""
+    from angzarr.rpc.tls import TlsFiles
+
+    tls = config.transport.tls
+    if not (tls.cert or tls.key or tls.ca):
+        return None
+    return TlsFiles(
+        cert=tls.cert, key=tls.key, ca=tls.ca, require_client_cert=tls.require_client_cert
+    )
+
+
+def command_options(config: Config) -> CommandOptions:
+    """The command side's bounds and snapshots, as configured."""
+    limits = config.limits
+    prefix = "aggregate:"
+    return CommandOptions(
+        max_pages_per_book=limits.max_pages_per_book,
+        max_payload_bytes=limits.max_payload_bytes,
+        handler_concurrency=limits.handler_concurrency,
+        channel_capacity=limits.channel_capacity,
+        max_error_detail_bytes=limits.max_error_detail_bytes,
+        snapshots=_snapshots(config, config.snapshots),
+        domain_snapshots={
+            domain: _snapshots(config, rule) for domain, rule in config.snapshots.domains.items()
+        },
+        accepts_snapshots=frozenset(
+            name.removeprefix(prefix)
+            for name, entry in config.components.items()
+            if name.startswith(prefix) and entry.accepts_snapshots
+        ),
+    )
+
+
+def _snapshots(config: Config, rule: SnapshotRule) -> SnapshotOptions:
+    enable = config.storage.snapshots_enable
+    policy = SnapshotPolicy(rule.keep_last, rule.max_age_s)
+    return SnapshotOptions(enable.read, enable.write, rule.every, policy)
+
+
+def _calls(parts: Parts) -> Calls:
+    unary: dict[str, Unary] = {}
+    streams: dict[str, Stream] = {}
+    if parts.commands:
+        unary[calls.HANDLE_COMMAND] = parts.commands.handle_command
+        unary[calls.HANDLE_EVENT] = parts.commands.handle_event
+        unary[calls.HANDLE_SPECULATIVE] = parts.commands.handle_speculative
+        unary[calls.HANDLE_COMPENSATION] = parts.commands.handle_compensation
+    if parts.queries:
+        queries = parts.queries
+        unary[calls.GET_EVENT_BOOK] = queries.get_event_book
+        streams[calls.GET_EVENTS] = queries.get_events
+        streams[calls.GET_AGGREGATE_ROOTS] = lambda _, context: queries.get_aggregate_roots(context)
+    if parts.streams:
+        streams[calls.SUBSCRIBE] = parts.streams.subscribe
+    return Calls(unary, streams)
+
+
+def _warn(parts: Parts) -> None:
+    """One warning at the start for what weakens the promises (OPS-14)."""
+    facts = parts.stores.facts()
+    weak: list[str] = []
+    if not facts.is_durable:
+        why = "keeps nothing on disk" if parts.config.storage.type == "memory" else "sync is off"
+        weak.append(
+            f"store {facts.url} is not durable ({why}): a crash of the machine loses events"
+        )
+    if facts.details.get("build") == "debug":
+        weak.append("the engine is a debug build: it is slow")
+    if weak:
+        _log.warning("%s", "; ".join(weak))
+
+
+def by_domain(definitions: Sequence[Definition]) -> Mapping[str, Sequence[type[object]]]:
+    """The aggregate classes by their domain, each class once."""
+    found: dict[str, list[type[object]]] = {}
+    for definition in definitions:
+        if issubclass(definition, Aggregate):
+            classes = found.setdefault(definition.table().domain, [])
+            if definition not in classes:
+                classes.append(definition)
+    return found

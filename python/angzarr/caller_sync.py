@@ -1,0 +1,332 @@
+"""The caller's face without `await`.
+
+Generated from caller.py by .ci/generate_sync.py; edit that.
+
+    with connect_sync("127.0.0.1:1310") as client:
+        account = client.domain(Account)                       # or domain("account")
+        sent = account.send("alice", Deposit(500))
+        for event in account.events("alice"):
+            print(event.sequence, event.payload)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from typing import Protocol, Self
+
+from google.protobuf.empty_pb2 import Empty
+
+from angzarr import calls, wire
+from angzarr.calls import Book, Event, Merge, Root, Sent, Sync
+from angzarr.codec import Payload
+from angzarr.cover import Cover
+from angzarr.handlers.aggregate import Aggregate
+
+
+class SyncTransport(Protocol):
+    """Bytes there and back. `method` is a gRPC path; errors are those of `angzarr.errors`."""
+
+    def unary(
+        self,
+        method: str,
+        request: bytes,
+        *,
+        timeout_s: float | None = None,
+        metadata: Mapping[str, str | bytes] = {},
+    ) -> bytes:
+        """One request, one answer. timeout_s: None waits as long as it takes."""
+        ...
+
+    def stream(
+        self,
+        method: str,
+        request: bytes,
+        *,
+        timeout_s: float | None = None,
+        metadata: Mapping[str, str | bytes] = {},
+    ) -> Iterator[bytes]:
+        """One request, many answers; ending the iteration early cancels the call."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections; idempotent."""
+        ...
+
+
+class SyncCaller:
+    """A client of one server, or of the app in this process; a context manager."""
+
+    def __init__(self, transport: SyncTransport) -> None:
+        self._transport = transport
+
+    def domain(
+        self,
+        target: str | type[Aggregate],
+        *,
+        edition: str = "",
+        divergence: int | None = None,
+        types: Iterable[type[Payload]] = (),
+    ) -> SyncDomain:
+        """Calls to one domain, given by name or by its Aggregate class.
+
+        edition, divergence: the branch that all its calls go to, and where that branch starts.
+        types: event classes to decode to, beside those that the Aggregate class names.
+        """
+        return SyncDomain(self._transport, calls.Target.of(target, edition, divergence, types))
+
+    def correlated(
+        self,
+        correlation_id: str,
+        *,
+        domain: str = "",
+        types: Iterable[type[Payload]] = (),
+        timeout_s: float | None = None,
+    ) -> Iterator[Event]:
+        """Past events that carry the id, stream by stream in the order (domain, edition, root)."""
+        cover = wire.Cover(domain=domain, correlation_id=correlation_id)
+        decode = calls.decoder(types)
+        request = calls.query(cover)
+        for data in self._transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
+            for event in calls.events_of(wire.EventBook.FromString(data), decode):
+                yield event
+
+    def follow(
+        self,
+        correlation_id: str,
+        *,
+        types: Iterable[type[Payload]] = (),
+        timeout_s: float | None = None,
+    ) -> Iterator[Event]:
+        """Events that carry the id, of any domain, from now on and until the iteration is left
+        (QRY-20).
+
+        Raises Overloaded when the reader falls more than 32 books behind (QRY-22).
+        """
+        decode = calls.decoder(types)
+        request = wire.EventStreamFilter(correlation_id=correlation_id).SerializeToString()
+        for data in self._transport.stream(calls.SUBSCRIBE, request, timeout_s=timeout_s):
+            for event in calls.events_of(wire.EventBook.FromString(data), decode):
+                yield event
+
+    def roots(self, domain: str = "", *, timeout_s: float | None = None) -> Iterator[Cover]:
+        """Every stream on main, by domain then root; of one domain only where it is named."""
+        request = Empty().SerializeToString()
+        stream = self._transport.stream(calls.GET_AGGREGATE_ROOTS, request, timeout_s=timeout_s)
+        for data in stream:
+            root = wire.AggregateRoot.FromString(data)
+            if not domain or root.domain == domain:
+                yield Cover(root.domain, root.root.value)
+
+    def close(self) -> None:
+        """End the transport; calls that run are cancelled. Idempotent."""
+        self._transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class SyncDomain:
+    """Calls to one domain. A root is a name, a UUID, or its 16 bytes (`cover.root_of`)."""
+
+    def __init__(self, transport: SyncTransport, target: calls.Target) -> None:
+        self._transport = transport
+        self._target = target
+
+    @property
+    def name(self) -> str:
+        """The domain's name."""
+        return self._target.domain
+
+    def on(self, edition: str, *, divergence: int | None = None) -> SyncDomain:
+        """The same domain on a branch that starts at `divergence`, or wherever its first write
+        comes."""
+        return SyncDomain(self._transport, self._target.on(edition, divergence))
+
+    def send(
+        self,
+        root: Root,
+        command: Payload,
+        *,
+        correlation_id: str = "",
+        expected_sequence: int | None = None,
+        merge: Merge | None = None,
+        idempotency: str = "",
+        sync_mode: Sync = "async",
+        cascade_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Sent:
+        """Have a command decided and its events stored; they are durable on return.
+
+        Without options the command is decided on the stream as it is when it arrives, whatever
+        happened since you last looked, and it is executed once, however often the transport
+        delivers it: on the wire it is a deferred command (CMD-24) whose idempotency key is made up
+        for this call (CMD-26). A call that failed without an answer (the server is away, the
+        deadline passed) may have been executed; to send it again safely give `idempotency`.
+
+        idempotency: your own key, such as an order number. A repeated send of the same command to
+            the same root with the same key is answered with the events of its first acceptance.
+        expected_sequence: the stream's next_sequence as you saw it (a stamp); the command is
+            refused or merged if the stream is elsewhere.
+        merge: what then happens; without it what `@command(merge=…)` of the class says, else
+            "commutative": accepted if other fields of the state changed; "strict": refused;
+            "manual": parked in the dead letter queue; "aggregate_handles": the stamp is not
+            checked, and none is needed. Then there is no made-up key either: repeated, the
+            command runs again.
+        sync_mode: "async" answers after the append, "simple" after synchronous projectors,
+            "cascade" after reactions.
+        cascade_id: the events stay pending until that cascade is decided.
+        timeout_s: deadline of the call, over the wire too.
+
+        Raises CommandRejected when the domain refuses, SequenceMismatch for a stamp, InvalidInput,
+        UnknownDomain, Overloaded, StoreUnavailable; RemoteError for anything else.
+        """
+        request, metadata = calls.command_request(
+            self._target.cover(root, correlation_id),
+            command,
+            expected_sequence=expected_sequence,
+            merge=merge or (None if expected_sequence is None else self._target.merge_of(command)),
+            idempotency=idempotency,
+            sync_mode=sync_mode,
+            cascade_id=cascade_id,
+        )
+        answer = self._transport.unary(
+            calls.HANDLE_COMMAND, request, timeout_s=timeout_s, metadata=metadata
+        )
+        return calls.sent(answer, self._target.decode)
+
+    def speculate(
+        self,
+        root: Root,
+        command: Payload,
+        *,
+        as_of_sequence: int | None = None,
+        as_of: datetime | None = None,
+        timeout_s: float | None = None,
+    ) -> Sent:
+        """The events that a command would produce; nothing is stored (SPEC-1).
+
+        as_of_sequence, as_of: decide on the state of pages 0..N, or of pages created by then; the
+        latest without.
+        """
+        request = calls.speculation_request(
+            self._target.cover(root), command, as_of_sequence=as_of_sequence, as_of=as_of
+        )
+        answer = self._transport.unary(calls.HANDLE_SPECULATIVE, request, timeout_s=timeout_s)
+        return calls.sent(answer, self._target.decode)
+
+    def record(
+        self,
+        root: Root,
+        *events: Payload,
+        external_id: str = "",
+        correlation_id: str = "",
+        sync_mode: Sync = "async",
+        timeout_s: float | None = None,
+    ) -> Sent:
+        """Store facts: events that happened elsewhere and are not decided on.
+
+        external_id: what the other side calls it; recording the same id on the same root again
+        changes nothing and answers with the first events and `is_duplicate`. Without one the facts
+        are always appended.
+        """
+        request = calls.fact_request(
+            self._target.cover(root, correlation_id),
+            events,
+            external_id=external_id,
+            sync_mode=sync_mode,
+        )
+        metadata = {calls.CORRELATION_KEY: correlation_id} if correlation_id else {}
+        answer = self._transport.unary(
+            calls.HANDLE_EVENT, request, timeout_s=timeout_s, metadata=metadata
+        )
+        return calls.recorded(answer, self._target.decode)
+
+    def events(
+        self,
+        root: Root,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        sequences: Iterable[int] | None = None,
+        as_of_sequence: int | None = None,
+        as_of: datetime | None = None,
+        correlation_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Iterator[Event]:
+        """The stream's events in order, however many: they come in parts. None for an unknown root.
+
+        first, last: sequences, both included. sequences: exactly these. as_of_sequence: 0 to N.
+        as_of: those created by then. correlation_id: only those that carry it. Raises ValueError
+        for two selections at once.
+        """
+        request = calls.query(
+            self._target.cover(root, correlation_id),
+            first=first,
+            last=last,
+            sequences=sequences,
+            as_of_sequence=as_of_sequence,
+            as_of=as_of,
+        )
+        for data in self._transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
+            for event in calls.events_of(wire.EventBook.FromString(data), self._target.decode):
+                yield event
+
+    def book(
+        self,
+        root: Root,
+        *,
+        first: int | None = None,
+        last: int | None = None,
+        sequences: Iterable[int] | None = None,
+        as_of_sequence: int | None = None,
+        as_of: datetime | None = None,
+        timeout_s: float | None = None,
+    ) -> Book:
+        """As `events`, in one message; TooLarge for a stream above the message limit (QRY-10)."""
+        request = calls.query(
+            self._target.cover(root),
+            first=first,
+            last=last,
+            sequences=sequences,
+            as_of_sequence=as_of_sequence,
+            as_of=as_of,
+        )
+        answer = self._transport.unary(calls.GET_EVENT_BOOK, request, timeout_s=timeout_s)
+        return calls.book(answer, self._target.decode)
+
+    def follow(self, root: Root, *, first: int = 0, poll_s: float = 0.2) -> Iterator[Event]:
+        """The stream's events from `first` on, then each new one, until the iteration is left.
+
+        poll_s: how often it asks for new ones; nothing is missed between two questions.
+        """
+        while True:
+            for event in self.events(root, first=first):
+                yield event
+                first = event.sequence + 1
+            time.sleep(poll_s)
+
+    def state(
+        self,
+        root: Root,
+        *,
+        as_of_sequence: int | None = None,
+        as_of: datetime | None = None,
+        timeout_s: float | None = None,
+    ) -> Aggregate:
+        """The aggregate, rebuilt here from its events; needs `domain(Account)`, since a name has
+        no apply functions.
+
+        as_of_sequence, as_of: as it was after page N, or then. Raises TypeError without the class.
+        """
+        events = self.events(root, as_of_sequence=as_of_sequence, as_of=as_of, timeout_s=timeout_s)
+        return self._target.rebuild([event.page for event in events])
+
+    def roots(self, *, timeout_s: float | None = None) -> Iterator[bytes]:
+        """The domain's roots on main, ascending."""
+        for cover in SyncCaller(self._transport).roots(self.name, timeout_s=timeout_s):
+            yield cover.root

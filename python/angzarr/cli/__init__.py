@@ -1,0 +1,5 @@
+"""The `angzarr` command; one file per subcommand."""
+
+from angzarr.cli.main import main
+
+__all__ = ["main"]

@@ -1,0 +1,300 @@
+"""What every way of writing to a stream shares: load, decide, append, and the attempts after a race
+(CMD-6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Final, TypeVar
+
+from angzarr import wire
+from angzarr.coordinators import books, validate
+from angzarr.coordinators.numbering import Times
+from angzarr.coordinators.options import CommandOptions
+from angzarr.coordinators.slots import Component
+from angzarr.coordinators.views import View, Views
+from angzarr.cover import Cover, Provenance
+from angzarr.errors import (
+    CascadeDecided,
+    CorruptData,
+    DivergenceConflict,
+    SequenceConflict,
+    SequenceExhausted,
+    StorageFailed,
+    StoreUnavailable,
+)
+from angzarr.ports.components import CallContext
+from angzarr.ports.event_store import SEQUENCE_MAX, Accepted, Book, Duplicate
+from angzarr.ports.stores import Stores
+
+T = TypeVar("T")
+Sleep = Callable[[float], Awaitable[None]]
+
+NS_PER_S: Final = 1e9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One checked request on its way through the pipeline.
+
+    divergence: as requested, None without an entry. expected: the stamp, 0 without one.
+    is_deferred: no stamp is meant, so none is checked and races are tried again.
+    """
+
+    cover: Cover
+    component: Component
+    command: wire.CommandBook
+    context: CallContext
+    divergence: int | None = None
+    cascade_id: str = ""
+    strategy: int = wire.MERGE_COMMUTATIVE
+    expected: int = 0
+    is_deferred: bool = False
+    provenance: Provenance | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A stream as a command's handler sees it. pin: the divergence that its append has to hold;
+    is_pin_ours: nobody
+    asked for it, it only tells whether the branch was begun elsewhere meanwhile."""
+
+    view: View
+    pin: int | None
+    is_pin_ours: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What an append came to: the new pages, encoded, the stored snapshot, and the stream's next
+    sequence.
+    """
+
+    pages: Sequence[bytes]
+    snapshot: bytes | None
+    next_sequence: int
+
+
+class Moved(Exception):
+    """The stream moved between load and append."""
+
+    def __init__(self, conflict: SequenceConflict) -> None:
+        self.conflict = conflict
+        super().__init__(str(conflict))
+
+
+class Repeated(Exception):
+    """The append's key is known: another delivery was faster."""
+
+
+@contextmanager
+def storing(work: str) -> Generator[None, None, None]:
+    """Turn a failing backend into StorageFailed; errors that say more pass as they are."""
+    try:
+        yield
+    except StoreUnavailable as error:
+        if (
+            type(error) is not StoreUnavailable
+        ):  # closed, locked, forked: the store's state, not a failure
+            raise
+        raise StorageFailed(work, str(error)) from error
+
+
+class Pipeline:
+    """The steps of an attempt, over the ports."""
+
+    def __init__(
+        self, stores: Stores, views: Views, times: Times, options: CommandOptions, sleep: Sleep
+    ) -> None:
+        self.stores = stores
+        self.events = stores.events
+        self.views = views
+        self.times = times
+        self.options = options
+        self._sleep = sleep
+
+    async def load(self, call: Call) -> Loaded:
+        """The stream's current state for the call's handler (CMD-8); InvalidDivergence,
+        DivergenceConflict.
+        """
+        cover = call.cover
+        with storing("load events"):
+            is_fresh = await self._is_fresh(call)
+            if self.reads_snapshots(call.component, cover.domain):
+                book = await self.events.load_latest(cover, divergence=call.divergence)
+            else:
+                book = await self.events.load(cover, divergence=call.divergence)
+            view = await self.view(book, call)
+        return Loaded(view, book.next_sequence if is_fresh else call.divergence, is_fresh)
+
+    async def load_end(self, call: Call) -> Loaded:
+        """The stream's last page as stored, for what needs to know no more than the end."""
+        with storing("load events"):
+            is_fresh = await self._is_fresh(call)
+            following = await self.events.next_sequence(call.cover, divergence=call.divergence)
+            book = await self.events.load(
+                call.cover, start=max(following - 1, 0), divergence=call.divergence
+            )
+        pin = book.next_sequence if is_fresh else call.divergence
+        return Loaded(View(book), pin, is_fresh)
+
+    async def _is_fresh(self, call: Call) -> bool:
+        """Whether the call would begin a branch, at a point that nobody asked for."""
+        if call.cover.is_main or call.divergence is not None:
+            return False
+        return await self.events.divergence(call.cover) is None
+
+    async def view(self, book: Book, call: Call) -> View:
+        """What the call's handler sees of a stored book."""
+        own = (call.cascade_id,) if call.cascade_id else ()
+        return await self.views.of(book, call.cover, call.context, own=own)
+
+    def reads_snapshots(self, component: Component, domain: str) -> bool:
+        """Whether the handler is sent snapshots: it made some itself, or is known to take them
+        (COMPAT-4, SNAP-9).
+        """
+        if not self.options.snapshots_of(domain).read:
+            return False
+        return (
+            component.is_local
+            or component.has_made_snapshots
+            or domain in self.options.accepts_snapshots
+        )
+
+    async def accepted(self, call: Call) -> Accepted | None:
+        """What was accepted under the call's key before (CMD-28)."""
+        if call.provenance is None:
+            return None
+        with storing("load events"):
+            return await self.events.find_by_provenance(call.cover, call.provenance)
+
+    async def refuse_decided(self, cascade_id: str) -> None:
+        """CascadeDecided for a cascade that has its decision (CAS-3)."""
+        if cascade_id:
+            with storing("load events"):
+                decision = await self.events.decision(cascade_id)
+            if decision is not None:
+                raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
+
+    async def ask(self, call: Call, view: View) -> bytes:
+        """The handler's encoded answer to the call on what it sees (CMD-24)."""
+        command = call.command
+        if call.is_deferred:
+            command = stamped(command, view.next_sequence, call.cover)
+        request = b"".join(
+            (
+                books.frame(books.TAG_1, view.data),
+                books.frame(books.TAG_2, command.SerializeToString(deterministic=True)),
+            )
+        )
+        return await call.component.handle(request, call.context)
+
+    async def append(
+        self,
+        call: Call,
+        loaded: Loaded,
+        pages: Sequence[bytes],
+        *,
+        snapshot: bytes | None = None,
+        external_id: str = "",
+        answer: bytes = b"",
+    ) -> None:
+        """Append to the stream where it was loaded. Raises Moved, Repeated, and what the store
+        raises.
+        """
+        try:
+            with storing("persist events"):
+                result = await self.events.append(
+                    call.cover,
+                    loaded.view.next_sequence,
+                    pages,
+                    divergence=loaded.pin,
+                    snapshot=snapshot,
+                    snapshot_policy=self.options.snapshots_of(call.cover.domain).policy,
+                    cascade_id=call.cascade_id,
+                    provenance=call.provenance,
+                    external_id=external_id,
+                    answer=answer,
+                )
+        except SequenceConflict as conflict:
+            raise Moved(conflict) from conflict
+        except DivergenceConflict as conflict:
+            if not loaded.is_pin_ours:
+                raise
+            actual = await self.events.next_sequence(call.cover)
+            raise Moved(
+                SequenceConflict(call.cover, loaded.view.next_sequence, actual)
+            ) from conflict
+        if isinstance(result, Duplicate):
+            raise Repeated
+
+    async def attempts(
+        self, context: CallContext, attempt: Callable[[], Awaitable[T]], *, is_retried: bool = True
+    ) -> T:
+        """Run `attempt` until the stream does not move under it, with backoff, within the deadline
+        (CMD-37).
+
+        is_retried: False raises Moved at once. Raises the last SequenceConflict when tries or time
+        run out.
+        """
+        backoff = self.options.backoff
+        retry = 0
+        while True:
+            try:
+                return await attempt()
+            except Moved as moved:
+                if not is_retried:
+                    raise
+                delay_s = backoff.delay_s(retry) * random.uniform(0.5, 1.0)
+                retry += 1
+                if retry >= backoff.tries or _is_past(context, delay_s):
+                    raise moved.conflict from None
+            except Repeated:
+                delay_s = 0.0  # the next attempt finds what was accepted
+                retry += 1
+                if retry >= backoff.tries:
+                    raise CorruptData(
+                        "an idempotency key", "an acceptance that can't be read", "its pages"
+                    ) from None
+            await self._sleep(delay_s)
+
+    async def detail(self, call: Call, view: View | None = None) -> bytes:
+        """The EventBook of a sequence error: the current one, or without its pages where it is long
+        (CMD-19).
+        """
+        if view is None:
+            view = (await self.load(call)).view
+        if len(view.data) <= self.options.max_error_detail_bytes:
+            return view.data
+        cover = Cover(call.cover.domain, call.cover.root, call.cover.edition)
+        return books.book_bytes(cover, (), next_sequence=view.next_sequence)
+
+
+def stamped(command: wire.CommandBook, sequence: int, cover: Cover) -> wire.CommandBook:
+    """A copy of a deferred command, its pages numbered from `sequence` on (CMD-24)."""
+    if sequence + len(command.pages) - 1 > SEQUENCE_MAX:
+        raise SequenceExhausted(cover)
+    copy = wire.CommandBook()
+    copy.CopyFrom(command)
+    for index, page in enumerate(copy.pages):
+        page.header.sequence = sequence + index
+    return copy
+
+
+def checked_cascade(request: wire.CommandRequest) -> str:
+    """The request's cascade id, "" without one."""
+    return validate.cascade_id(request.cascade_id) if request.HasField("cascade_id") else ""
+
+
+def _is_past(context: CallContext, delay_s: float) -> bool:
+    """Whether the deadline comes before `delay_s` is over."""
+    deadline_ns = context.deadline_ns
+    return deadline_ns is not None and time.monotonic_ns() + delay_s * NS_PER_S >= deadline_ns
+
+
+real_sleep: Sleep = asyncio.sleep

@@ -1,0 +1,66 @@
+"""A bound on calls in flight and on those that wait (CMD-7)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from angzarr.errors import Overloaded
+from angzarr.ports.components import CallContext, CommandHandler
+
+
+class Component:
+    """A handler and its slots: at most `concurrency` calls run, at most `waiting` wait, others are
+    refused.
+    """
+
+    def __init__(self, handler: CommandHandler, *, concurrency: int, waiting: int) -> None:
+        self.handler = handler
+        self.name = handler.name
+        self.is_local = handler.is_local
+        self.has_made_snapshots = False
+        self._free = concurrency
+        self._waiting_max = waiting
+        self._waiting: deque[asyncio.Future[None]] = deque()
+
+    async def handle(self, request: bytes, context: CallContext) -> bytes:
+        """CommandHandler.handle in a slot; Overloaded when too many wait."""
+        await self._acquire()
+        try:
+            return await self.handler.handle(request, context)
+        finally:
+            self._release()
+
+    async def replay(self, request: bytes, context: CallContext) -> bytes:
+        """CommandHandler.replay in a slot; Overloaded when too many wait."""
+        await self._acquire()
+        try:
+            return await self.handler.replay(request, context)
+        finally:
+            self._release()
+
+    async def _acquire(self) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        if len(self._waiting) >= self._waiting_max:
+            raise Overloaded(f"queue of {self.name}", self._waiting_max)
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                if turn in self._waiting:
+                    self._waiting.remove(turn)
+            else:
+                self._release()  # the slot was handed over just before
+            raise
+
+    def _release(self) -> None:
+        while self._waiting:
+            turn = self._waiting.popleft()
+            if not turn.done():
+                turn.set_result(None)  # the slot goes on to the one who waits
+                return
+        self._free += 1

@@ -1,0 +1,1 @@
+"""The first five minutes: one account, and a fuller one."""

@@ -1,0 +1,1 @@
+"""Poker hands as event streams: pokerkit has the rules, angzarr the history."""

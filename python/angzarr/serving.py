@@ -1,0 +1,108 @@
+"""An app behind a gRPC server; imported only where something listens (DEP-17)."""
+
+from __future__ import annotations
+
+from collections.abc import Coroutine
+from pathlib import Path
+
+from angzarr.assembly import Parts, tls_files
+from angzarr.errors import StoreUnavailable
+from angzarr.ports.components import CallContext
+from angzarr.routing import Commands
+from angzarr.rpc import sockets
+from angzarr.rpc.admin import Admin
+from angzarr.rpc.health import Health
+from angzarr.rpc.server import Server, ServerOptions
+
+
+async def serve(
+    parts: Parts, *, host: str | None = None, port: int | None = None, socket: Path | None = None
+) -> Server:
+    """Start a server for the app's selected components, by its configuration; the arguments win
+    over that.
+
+    port: 0 takes a free one. Raises InvalidInput for an address that is taken.
+    """
+    config = parts.config
+    configured_host, configured_port = config.listen
+    is_uds = config.transport.type == "uds"
+    uds = config.transport.uds
+    if socket is None and is_uds:
+        base = Path(uds.base_path) if uds.base_path else None
+        socket = sockets.socket_path(uds.service, uds.qualifier or _qualifier(parts), base)
+    options = ServerOptions(
+        host=host or configured_host,
+        port=None if is_uds and port is None else configured_port if port is None else port,
+        socket=socket,
+        tls=tls_files(config),
+        message_size_kb=config.server.message_size_kb,
+        grace_s=config.server.grace_s,
+        reflection=config.server.reflection,
+    )
+    admin = Admin(
+        parts.stores,
+        endpoints={name: c.endpoint for name, c in parts.components.items()},
+        clock=parts.clock,
+    )
+    watched = _Watched(parts.commands) if parts.commands else None
+    server = Server(
+        commands=watched,
+        queries=parts.queries,
+        streams=parts.streams,
+        rpcs=admin.rpcs(),
+        components=parts.components,
+        options=options,
+    )
+    if watched:
+        watched.health = server.health
+    admin.attach(lambda: (server.addresses, server.health.names()))
+    for name, endpoint in parts.endpoints.items():
+        server.health.set(name, endpoint.is_serving)
+    parts.watchers.append(server.health.set)
+    await server.start()
+    return server
+
+
+def _qualifier(parts: Parts) -> str:
+    """The one domain that is decided on here, else `all`."""
+    domains = [c.domain for c in parts.components.values() if c.name.startswith("aggregate:")]
+    return domains[0] if len(domains) == 1 else "all"
+
+
+class _Watched:
+    """Commands that tell health when the store fails, and when it takes writes again (OPS-1)."""
+
+    def __init__(self, commands: Commands) -> None:
+        self._commands = commands
+        self.health: Health | None = None
+        self._is_lost = False
+
+    async def handle_command(self, request: bytes, context: CallContext) -> bytes:
+        """CommandRequest → CommandResponse."""
+        return await self._told(self._commands.handle_command(request, context))
+
+    async def handle_event(self, request: bytes, context: CallContext) -> bytes:
+        """EventRequest → FactInjectionResponse."""
+        return await self._told(self._commands.handle_event(request, context))
+
+    async def handle_speculative(self, request: bytes, context: CallContext) -> bytes:
+        """SpeculateCommandHandlerRequest → CommandResponse."""
+        return await self._commands.handle_speculative(request, context)
+
+    async def handle_compensation(self, request: bytes, context: CallContext) -> bytes:
+        """CommandRequest → BusinessResponse."""
+        return await self._told(self._commands.handle_compensation(request, context))
+
+    async def _told(self, work: Coroutine[object, object, bytes]) -> bytes:
+        try:
+            answer = await work
+        except StoreUnavailable:
+            self._is_lost = True
+            if self.health:
+                self.health.block("store")
+            raise
+        if self._is_lost:
+            self._is_lost = False
+            if self.health:
+                self.health.unblock("store")
+        return answer

@@ -1,0 +1,292 @@
+//! Appends: all checks first, then changes that can't fail (STO-3, STO-10 to STO-13).
+
+use crate::api::{Append, Pending, RecordOp, SEQUENCE_MAX, Verdict, Written};
+use crate::cache::Effect;
+use crate::committer::{Committer, Head};
+use crate::error::{Error, Result};
+use crate::group::Group;
+use crate::key::{self, Family, StreamKey};
+use crate::keys::key_parts;
+use crate::prepare::{PreparedPages, record_key};
+use crate::record::{Entry, Kind, Known, range_last};
+use crate::snapshot::SnapshotChange;
+use crate::store::{KEY_PIN, is_main};
+use crate::wire::Snapshot;
+
+/// Where an append goes.
+struct Place {
+    /// First own sequence: where a branch leaves main.
+    base: u64,
+    next: u64,
+    /// This write pins the branch.
+    is_first: bool,
+    /// Pending pages that the stream and its base have already.
+    own_unresolved: Vec<Pending>,
+    inherited_unresolved: Vec<Pending>,
+}
+
+impl Committer {
+    pub fn append(
+        &mut self,
+        group: &mut Group,
+        append: Append,
+        mut pages: PreparedPages,
+        snapshot: Option<Snapshot>,
+    ) -> Result<Written> {
+        let own = self.timelines.stream(&append.stream);
+        if let (Some(own), Some(key)) = (&own, &append.key) {
+            let (kind, bytes) = key_parts(key);
+            if let Some(known) = group.known(&key::idempotency(own, kind, bytes))? {
+                return Ok(Written::Duplicate {
+                    first: known.first,
+                    last: known.last(),
+                });
+            }
+        }
+        if !append.cascade_id.is_empty()
+            && let Some(decision) = group.decision(&append.cascade_id)?
+        {
+            return Err(Error::CascadeDecided {
+                is_commit: decision.verdict == Verdict::Commit,
+                cascade_id: decision.cascade_id,
+                reason: decision.reason,
+            });
+        }
+        let expected = append.expected_sequence;
+        let place = self.place(&append, own.as_ref())?;
+        if expected != place.next {
+            return Err(Error::SequenceConflict {
+                expected,
+                actual: place.next,
+            });
+        }
+        if let Some(error) = pages.refused.take() {
+            return Err(error);
+        }
+        if range_last(expected, pages.count) > i64::try_from(SEQUENCE_MAX).unwrap_or(i64::MAX) {
+            return Err(Error::SequenceExhausted);
+        }
+        let puts = new_records(group, &append.records)?;
+        let pending = new_pending(&append, &pages);
+        let snapshot = match (snapshot, &append.snapshot) {
+            (Some(head), Some(bytes)) if !place.is_undecided(&pending, head.sequence) => {
+                let now_ns = append.now_ns;
+                Some(self.plan_snapshot(
+                    own.as_ref(),
+                    (head, bytes),
+                    append.snapshot_policy,
+                    now_ns,
+                )?)
+            }
+            _ => None,
+        };
+        let written = Written::Appended {
+            first: expected,
+            last: range_last(expected, pages.count),
+        };
+        self.change(group, append, pages, &place, pending, snapshot);
+        apply_records(group, puts);
+        Ok(written)
+    }
+
+    /// Judges divergence; see `first_write_point` of the ports for branches without a pin.
+    fn place(&mut self, append: &Append, own: Option<&StreamKey>) -> Result<Place> {
+        let is_main = is_main(&append.stream);
+        let head = match own {
+            Some(own) => self.head(own, is_main)?.clone(),
+            None => Head::default(),
+        };
+        let mut place = Place {
+            base: head.base.unwrap_or(0),
+            next: head.next,
+            is_first: head.base.is_none() && !is_main,
+            own_unresolved: head.unresolved,
+            inherited_unresolved: Vec::new(),
+        };
+        if is_main {
+            return Ok(place);
+        }
+        let main = match self.timelines.main_of(&append.stream) {
+            Some(main) => self.head(&main, true)?.clone(),
+            None => Head::default(),
+        };
+        let main_next = main.next;
+        place.inherited_unresolved = main.unresolved;
+        match (head.base, append.divergence) {
+            (Some(pinned), Some(requested)) if requested != pinned => {
+                return Err(Error::DivergenceConflict { pinned, requested });
+            }
+            (Some(_), _) => return Ok(place),
+            (None, Some(requested)) if requested > main_next => {
+                return Err(Error::InvalidDivergence {
+                    requested,
+                    next_sequence: main_next,
+                });
+            }
+            (None, Some(requested)) => place.base = requested,
+            // Main may have grown since the caller saw its end. What is beyond it is judged as a sequence.
+            (None, None) => place.base = append.expected_sequence.min(main_next),
+        }
+        place.next = place.base;
+        Ok(place)
+    }
+
+    fn change(
+        &mut self,
+        group: &mut Group,
+        append: Append,
+        pages: PreparedPages,
+        place: &Place,
+        pending: Vec<Pending>,
+        snapshot: Option<SnapshotChange>,
+    ) {
+        let first = append.expected_sequence;
+        let own = self.assign(group, &append.stream);
+        group.touched.insert(own);
+        group.append_count += 1;
+        if place.is_first {
+            let pin = key::idempotency(&own, KEY_PIN, b"");
+            group.put(Family::Keys, &pin, &place.base.to_be_bytes());
+        }
+        if let Some(key) = &append.key {
+            let (kind, bytes) = key_parts(key);
+            let (count, cascade_id) = (pages.count, append.cascade_id.clone());
+            let known = Known {
+                first,
+                count,
+                cascade_id,
+                answer: append.answer,
+            };
+            group.put(
+                Family::Keys,
+                &key::idempotency(&own, kind, bytes),
+                &known.encode(),
+            );
+        }
+        let is_held = !place.own_unresolved.is_empty() || !pending.is_empty();
+        if pages.count > 0 {
+            let kind = match append.cascade_id.as_str() {
+                "" => Kind::Plain,
+                _ => Kind::Cascade(append.cascade_id),
+            };
+            let correlation_id = append.correlation_id;
+            let entry = Entry {
+                stream: own,
+                first,
+                count: pages.count,
+                kind,
+                correlation_id,
+            };
+            put_pages(group, &entry, &pages);
+            if is_held {
+                group.hold(&entry);
+            } else {
+                group.publish(&entry);
+            }
+            group.effects.push(Effect::Appended {
+                stream: own,
+                first,
+                chunks: pages.chunks.all,
+            });
+        }
+        put_pending(group, &own, &pending);
+        self.pending_count += pending.len() as u64;
+        if let Some(change) = snapshot {
+            self.put_planned(group, &own, change);
+        }
+        if let Ok(head) = self.head(&own, is_main(&append.stream)) {
+            let is_written = pages.count > 0 || !is_main(&append.stream);
+            head.base = head.base.or(is_written.then_some(place.base));
+            head.next = first + pages.count;
+            head.unresolved.extend(pending);
+        }
+    }
+}
+
+impl Place {
+    /// A pending page of the composite stream lies at or below `sequence` (SNAP-5).
+    fn is_undecided(&self, new: &[Pending], sequence: u64) -> bool {
+        let inherited = self
+            .inherited_unresolved
+            .iter()
+            .filter(|page| page.sequence < self.base);
+        let mut all = self.own_unresolved.iter().chain(new).chain(inherited);
+        all.any(|page| page.sequence <= sequence)
+    }
+}
+
+/// Chunks and the correlation index of one append or marker.
+pub fn put_pages(group: &mut Group, entry: &Entry, pages: &PreparedPages) {
+    for chunk in &pages.chunks.all {
+        let key = key::page(&entry.stream, entry.first + chunk.offset);
+        group.put(Family::Events, &key, &chunk.value);
+    }
+    if !entry.correlation_id.is_empty() {
+        let key = key::correlation(&entry.correlation_id, &entry.stream, entry.first);
+        group.put(Family::Correlation, &key, &entry.count.to_be_bytes());
+    }
+}
+
+fn new_pending(append: &Append, pages: &PreparedPages) -> Vec<Pending> {
+    let sequences = append.expected_sequence..;
+    let page = |(created_at_ns, sequence): (&i64, u64)| Pending {
+        sequence,
+        cascade_id: append.cascade_id.clone(),
+        created_at_ns: *created_at_ns,
+    };
+    pages
+        .created_at_ns
+        .iter()
+        .zip(sequences)
+        .map(page)
+        .collect()
+}
+
+fn put_pending(group: &mut Group, own: &StreamKey, pending: &[Pending]) {
+    for page in pending {
+        let created_at = crate::record::encode_timed(page.created_at_ns, b"");
+        let key = key::pending_by_cascade(&page.cascade_id, own, page.sequence);
+        group.put(Family::Cascades, &key, &created_at);
+        let value = crate::record::encode_timed(page.created_at_ns, page.cascade_id.as_bytes());
+        group.put(
+            Family::Cascades,
+            &key::pending_by_stream(own, page.sequence),
+            &value,
+        );
+    }
+}
+
+/// Key and value to put, or None to delete.
+pub type RecordChange = (Vec<u8>, Option<Vec<u8>>);
+
+/// What the operations come to, with each seeing those before it.
+pub fn new_records(group: &Group, ops: &[RecordOp]) -> Result<Vec<RecordChange>> {
+    let mut changes: Vec<RecordChange> = Vec::with_capacity(ops.len());
+    for op in ops {
+        let key = record_key(op);
+        match op {
+            RecordOp::Put { value, .. } => changes.push((key, Some(value.clone()))),
+            RecordOp::Delete { .. } => changes.push((key, None)),
+            RecordOp::PutNew { value, .. } => {
+                let before = changes.iter().rev().find(|(changed, _)| *changed == key);
+                let exists = match before {
+                    Some((_, value)) => value.is_some(),
+                    None => group.get(Family::Records, &key)?.is_some(),
+                };
+                if !exists {
+                    changes.push((key, Some(value.clone())));
+                }
+            }
+        }
+    }
+    Ok(changes)
+}
+
+pub fn apply_records(group: &mut Group, changes: Vec<RecordChange>) {
+    for (key, value) in changes {
+        match value {
+            Some(value) => group.put(Family::Records, &key, &value),
+            None => group.delete(Family::Records, &key),
+        }
+    }
+}

@@ -1,0 +1,378 @@
+//! The one thread that changes the store: it takes what waits, checks it in order of arrival, and makes it durable
+//! as one group.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::api::{Pending, Stream, Write, Written};
+use crate::engine::Done;
+use crate::error::{Error, Result};
+use crate::failpoint;
+use crate::generations::Generations;
+use crate::group::Group;
+use crate::key::{self, Family, StreamKey};
+use crate::prepare::{Prepared, prepare};
+use crate::store::{Store, disk};
+use crate::timelines::Timelines;
+use crate::wal::Wal;
+
+/// Of one group.
+const GROUP_COUNT_MAX: usize = 1024;
+const GROUP_BYTES_MAX: usize = 8 << 20;
+/// Streams whose heads are kept in memory.
+const HEAD_COUNT_MAX: usize = 100_000;
+
+/// A write, prepared or refused, and whom to tell.
+pub struct Job {
+    prepared: Result<Prepared>,
+    done: Done,
+}
+
+impl Job {
+    pub fn new(write: Write, store: &Store, done: Done) -> Self {
+        Self {
+            prepared: prepare(write, &store.options.limits),
+            done,
+        }
+    }
+
+    fn byte_count(&self) -> usize {
+        self.prepared
+            .as_ref()
+            .map_or(0, |prepared| prepared.pages.byte_count)
+    }
+}
+
+/// What the committer knows of a stream.
+#[derive(Clone, Debug, Default)]
+pub struct Head {
+    /// Where a branch is pinned; on main 0 once it has pages. None before the first write.
+    pub base: Option<u64>,
+    /// The stream's own next sequence; `base` without pages.
+    pub next: u64,
+    pub unresolved: Vec<Pending>,
+}
+
+pub struct Committer {
+    pub store: Arc<Store>,
+    pub timelines: Timelines,
+    /// Unresolved pending pages of the whole store.
+    pub pending_count: u64,
+    pub log_head: u64,
+    heads: Generations<StreamKey, Head>,
+    wal: Wal,
+    failure: Option<Error>,
+    flush: Sender<u64>,
+    flushed_lsn: Arc<AtomicU64>,
+}
+
+impl Committer {
+    pub fn new(
+        store: Arc<Store>,
+        wal: Wal,
+        pending_count: u64,
+        flush: Sender<u64>,
+        flushed_lsn: Arc<AtomicU64>,
+    ) -> Self {
+        Self {
+            timelines: store.timelines().as_ref().clone(),
+            pending_count,
+            log_head: store.waiters.head(),
+            heads: Generations::new(HEAD_COUNT_MAX),
+            wal,
+            failure: None,
+            flush,
+            flushed_lsn,
+            store,
+        }
+    }
+
+    /// Serves until all senders are gone, then ends with everything durable.
+    pub fn run(mut self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let mut byte_count = first.byte_count();
+            let mut members = VecDeque::from([first]);
+            while members.len() < GROUP_COUNT_MAX
+                && byte_count < GROUP_BYTES_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                byte_count += job.byte_count();
+                members.push_back(job);
+            }
+            self.commit(members);
+        }
+        if self.failure.is_none() && self.wal.is_dirty() {
+            drop(self.wal.sync()); // nobody was promised this
+        }
+    }
+
+    /// Commits all of `jobs`, in one group unless one of them needs its predecessors on disk.
+    fn commit(&mut self, mut jobs: VecDeque<Job>) {
+        while !jobs.is_empty() {
+            let store = Arc::clone(&self.store);
+            let mut group = Group::new(&store, self.log_head);
+            let mut answers = Vec::with_capacity(jobs.len());
+            while let Some(job) = jobs.pop_front() {
+                if !answers.is_empty() && self.must_follow(&group, &job) {
+                    jobs.push_front(job);
+                    break;
+                }
+                let answer = match (&self.failure, job.prepared) {
+                    (Some(failure), _) => Err(failure.clone()),
+                    (None, Ok(prepared)) => self.apply(&mut group, prepared),
+                    (None, Err(error)) => Err(error),
+                };
+                answers.push((job.done, answer));
+            }
+            self.finish(group, answers);
+        }
+    }
+
+    fn must_follow(&self, group: &Group, job: &Job) -> bool {
+        let Ok(prepared) = &job.prepared else {
+            return false;
+        };
+        let in_set = |set: &std::collections::HashSet<StreamKey>, stream: &Stream| {
+            self.timelines
+                .stream(stream)
+                .is_some_and(|key| set.contains(&key))
+        };
+        group.is_closed
+            || match &prepared.write {
+                Write::Append(append) => {
+                    append.snapshot.is_some() && in_set(&group.snapshotted, &append.stream)
+                }
+                Write::PutSnapshot { stream, .. } | Write::DeleteSnapshots { stream } => {
+                    in_set(&group.snapshotted, stream)
+                }
+                Write::Resolve { stream, .. } => in_set(&group.touched, stream),
+                Write::DeleteEdition { .. } | Write::ResetConsumer { .. } => true,
+                _ => false,
+            }
+    }
+
+    fn apply(&mut self, group: &mut Group, prepared: Prepared) -> Result<Written> {
+        let wants_sync = match &prepared.write {
+            Write::Append(append) => append.sync.unwrap_or(self.store.options.sync),
+            _ => self.store.options.sync,
+        };
+        let written = match prepared.write {
+            Write::Append(append) => self.append(group, *append, prepared.pages, prepared.snapshot),
+            Write::Decide {
+                cascade_id,
+                verdict,
+                reason,
+                now_ns,
+            } => Self::decide(group, cascade_id, verdict, reason, now_ns),
+            Write::Resolve {
+                stream,
+                correlation_id,
+                cascade_id,
+                now_ns,
+            } => self.resolve(group, &stream, correlation_id, &cascade_id, now_ns),
+            Write::DeleteEdition { domain, edition } => {
+                self.delete_edition(group, &domain, &edition)
+            }
+            Write::PutSnapshot {
+                stream,
+                snapshot,
+                policy,
+                now_ns,
+            } => match prepared.snapshot {
+                Some(head) => self.put_snapshot(group, &stream, (head, &snapshot), policy, now_ns),
+                None => Ok(Written::Done),
+            },
+            Write::DeleteSnapshots { stream } => self.delete_snapshots(group, &stream),
+            Write::PutPosition {
+                consumer,
+                stream,
+                sequence,
+            } => self.put_position(group, &consumer, &stream, sequence),
+            Write::PutCursor { consumer, position } => {
+                Self::raise(group, &key::position_cursor(&consumer), position)
+            }
+            Write::ResetConsumer { consumer } => Ok(Self::reset_consumer(group, &consumer)),
+            Write::Lease {
+                consumer,
+                partition,
+                holder,
+                ttl_ns,
+                now_ns,
+            } => Self::lease(
+                group,
+                &key::position_lease(&consumer, partition),
+                &holder,
+                ttl_ns,
+                now_ns,
+            ),
+            Write::Records(ops) => Self::records(group, &ops),
+        }?;
+        group.wants_sync |= wants_sync;
+        Ok(written)
+    }
+
+    /// Makes the group durable and visible, then tells its members.
+    fn finish(&mut self, mut group: Group, answers: Vec<(Done, Result<Written>)>) {
+        let failure = self.write(&mut group).err();
+        if let Some(failure) = &failure {
+            self.failure.get_or_insert_with(|| unavailable(failure));
+        }
+        let has_grown = group.log_head > self.log_head;
+        if failure.is_none() {
+            self.log_head = group.log_head;
+        }
+        for (done, answer) in answers {
+            done(match &self.failure {
+                Some(failure) if failure_hits(&answer) => Err(failure.clone()),
+                _ => answer,
+            });
+        }
+        if has_grown && failure.is_none() {
+            group.store.waiters.wake();
+        }
+        drop(group.store.failpoints.hit(failpoint::AFTER_ACK)); // only a kill makes sense here
+        if failure.is_none()
+            && self.failure.is_none()
+            && let Err(error) = self.maintain()
+        {
+            self.failure = Some(unavailable(&error));
+        }
+    }
+
+    fn write(&mut self, group: &mut Group) -> Result<()> {
+        let store = group.store;
+        std::mem::replace(&mut group.broken, Ok(()))?;
+        if group.batch.is_empty() {
+            if group.wants_sync && self.wal.is_dirty() {
+                self.wal.sync()?;
+            }
+            return Ok(());
+        }
+        store.failpoints.hit(failpoint::BEFORE_WRITE)?;
+        group.put(
+            Family::Meta,
+            key::META_LSN,
+            &self.wal.next_lsn().to_be_bytes(),
+        );
+        self.wal.append(group.batch.data())?;
+        if let Err(error) = self.write_through(group) {
+            self.wal.wipe_last();
+            return Err(error);
+        }
+        store.group_count.fetch_add(1, Ordering::Relaxed);
+        store
+            .append_count
+            .fetch_add(group.append_count, Ordering::Relaxed);
+        store.failpoints.hit(failpoint::BEFORE_ACK)
+    }
+
+    fn write_through(&mut self, group: &mut Group) -> Result<()> {
+        let store = group.store;
+        if group.wants_sync {
+            self.wal.sync()?;
+        }
+        store.failpoints.hit(failpoint::AFTER_WRITE)?;
+        let batch = std::mem::take(&mut group.batch);
+        // Who reads these streams from now on waits for the caches; so nobody sees new, then old.
+        let locked = store.cache.lock(&group.effects);
+        store.db.write_without_wal(batch).map_err(disk)?;
+        store.cache.apply(locked, &group.effects);
+        if group.has_new_timelines {
+            store.set_timelines(self.timelines.clone());
+        }
+        store.waiters.set_head(group.log_head);
+        Ok(())
+    }
+
+    /// Closes a full log segment and lets go of those that RocksDB no longer needs.
+    fn maintain(&mut self) -> Result<()> {
+        let last_lsn = self.wal.next_lsn() - 1;
+        if self.wal.rotate_if_full()? {
+            // A flush that is under way does not count for this segment, the next one will.
+            let _is_asked = self.flush.try_send(last_lsn);
+        }
+        self.wal.release(self.flushed_lsn.load(Ordering::Acquire))
+    }
+
+    /// What is known of the stream, by the members before too.
+    pub fn head(&mut self, stream: &StreamKey, is_main: bool) -> Result<&mut Head> {
+        if self.heads.get_mut(stream).is_none() {
+            let head = self.read_head(stream, is_main)?;
+            self.heads.insert(*stream, head, 1);
+        }
+        self.heads
+            .get_mut(stream)
+            .ok_or_else(|| Error::Unavailable {
+                cause: "no head".into(),
+            })
+    }
+
+    fn read_head(&self, stream: &StreamKey, is_main: bool) -> Result<Head> {
+        let next = self.store.own_next(stream)?;
+        let base = if is_main {
+            next.map(|_| 0)
+        } else {
+            self.store.pin(stream)?
+        };
+        let unresolved = match self.pending_count {
+            0 => Vec::new(),
+            _ => self.store.own_pending(stream)?,
+        };
+        Ok(Head {
+            base,
+            next: next.or(base).unwrap_or(0),
+            unresolved,
+        })
+    }
+
+    pub fn forget_heads(&mut self, timeline: u32) {
+        self.heads
+            .retain(|stream| key::timeline_of(stream) != timeline);
+    }
+
+    /// The stream's key; its timeline gets a number now if it has none.
+    pub fn assign(&mut self, group: &mut Group, stream: &Stream) -> StreamKey {
+        if let Some(key) = self.timelines.stream(stream) {
+            return key;
+        }
+        let timeline = self.timelines.next();
+        self.timelines
+            .insert(timeline, &stream.domain, &stream.edition);
+        group.has_new_timelines = true;
+        let names = Timelines::encode(&stream.domain, &stream.edition);
+        group.put(Family::Meta, &key::meta_timeline(timeline), &names);
+        group.put(
+            Family::Meta,
+            key::META_NEXT_TIMELINE,
+            &(timeline + 1).to_be_bytes(),
+        );
+        key::stream(timeline, &stream.root)
+    }
+}
+
+/// A failed group takes all that would have succeeded with it; refusals stay what they are.
+fn failure_hits(answer: &Result<Written>) -> bool {
+    answer.is_ok()
+}
+
+fn unavailable(error: &Error) -> Error {
+    match error {
+        Error::Unavailable { .. } => error.clone(),
+        other => Error::Unavailable {
+            cause: other.to_string(),
+        },
+    }
+}
+
+/// Flushes RocksDB when told to; on its own thread, since that takes a while.
+pub fn run_flusher(store: &Store, requests: &Receiver<u64>, flushed_lsn: &AtomicU64) {
+    while let Ok(lsn) = requests.recv() {
+        // A failure shows in RocksDB's next write; until then the log's segments stay.
+        if store.flush().is_ok() {
+            flushed_lsn.store(lsn, Ordering::Release);
+        }
+    }
+}

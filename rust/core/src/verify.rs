@@ -1,0 +1,227 @@
+//! Walks the log against the streams: whether all that was acknowledged is there, and nothing else.
+
+use std::collections::{HashMap, HashSet};
+
+use rocksdb::{DBRawIterator, IteratorMode, ReadOptions};
+
+use crate::api::{SEQUENCE_MAX, Verified};
+use crate::error::{Error, Result};
+use crate::key::{self, Family, StreamKey};
+use crate::record::{ChunkView, Entry};
+use crate::store::{Store, disk};
+use crate::timelines::Timelines;
+use crate::wire;
+
+/// A walk at one point of time. `covered` is, per stream, how far log and held entries reach.
+struct Walk<'a> {
+    store: &'a Store,
+    snapshot: rocksdb::Snapshot<'a>,
+    timelines: Timelines,
+    covered: HashMap<StreamKey, (u64, u64)>,
+    streams: HashSet<StreamKey>,
+    page_count: u64,
+}
+
+impl Store {
+    /// Checks positions, sequences, pages and checksums of everything; Corrupt names the first that is wrong.
+    pub fn verify(&self) -> Result<Verified> {
+        let mut walk = Walk {
+            store: self,
+            snapshot: self.db.snapshot(),
+            timelines: Timelines::default(),
+            covered: HashMap::new(),
+            streams: HashSet::new(),
+            page_count: 0,
+        };
+        walk.read_timelines()?;
+        let position = walk.log()?;
+        walk.held()?;
+        walk.events()?;
+        if let Some((stream, (first, _))) = walk
+            .covered
+            .iter()
+            .find(|(stream, _)| !walk.streams.contains(*stream))
+        {
+            return Err(self.corrupt(stream, *first, "no pages", "the pages of a log entry"));
+        }
+        let stream_count = walk.streams.len() as u64;
+        Ok(Verified {
+            stream_count,
+            page_count: walk.page_count,
+            position,
+        })
+    }
+}
+
+impl Walk<'_> {
+    fn iterator(&self, family: Family) -> Result<DBRawIterator<'_>> {
+        let mut options = ReadOptions::default();
+        options.set_total_order_seek(true);
+        options.fill_cache(false);
+        let mut iterator = self
+            .snapshot
+            .raw_iterator_cf_opt(self.store.family(family)?, options);
+        iterator.seek_to_first();
+        Ok(iterator)
+    }
+
+    fn read_timelines(&mut self) -> Result<()> {
+        let family = self.store.family(Family::Meta)?;
+        for item in self.snapshot.iterator_cf(family, IteratorMode::Start) {
+            let (key, value) = item.map_err(disk)?;
+            if let Some(number) = key
+                .strip_prefix(key::META_TIMELINE)
+                .and_then(key::parse_u32)
+            {
+                let (domain, edition) =
+                    Timelines::parse(&value).ok_or_else(|| self.store.bad("timeline", &key))?;
+                self.timelines.insert(number, &domain, &edition);
+            }
+        }
+        Ok(())
+    }
+
+    fn is_alive(&self, stream: &StreamKey) -> bool {
+        self.timelines.names(key::timeline_of(stream)).is_some()
+    }
+
+    /// Positions are gapless, and each stream's entries follow each other.
+    fn log(&mut self) -> Result<u64> {
+        let mut position = 0;
+        let mut entries = Vec::new();
+        let mut iterator = self.iterator(Family::Log)?;
+        while let Some((key, value)) = iterator.item() {
+            let found = key::parse_u64(key).ok_or_else(|| self.store.bad("log key", key))?;
+            let entry = Entry::parse(value).ok_or_else(|| self.store.bad("log value", value))?;
+            position += entry.count;
+            if found != position {
+                return Err(Error::Corrupt {
+                    location: "log".into(),
+                    found: format!("position {found}"),
+                    wanted: format!("position {position}"),
+                });
+            }
+            if self.is_alive(&entry.stream) {
+                entries.push((entry.stream, entry.first, entry.count));
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(disk)?;
+        drop(iterator);
+        entries
+            .into_iter()
+            .try_for_each(|entry| self.cover(entry))?;
+        Ok(position)
+    }
+
+    fn held(&mut self) -> Result<()> {
+        let mut entries = Vec::new();
+        let mut iterator = self.iterator(Family::Held)?;
+        while let Some(value) = iterator.value() {
+            let entry = Entry::parse(value).ok_or_else(|| self.store.bad("held value", value))?;
+            entries.push((entry.stream, entry.first, entry.count));
+            iterator.next();
+        }
+        iterator.status().map_err(disk)?;
+        drop(iterator);
+        entries.into_iter().try_for_each(|entry| self.cover(entry))
+    }
+
+    fn cover(&mut self, (stream, first, count): (StreamKey, u64, u64)) -> Result<()> {
+        let covered = self.covered.entry(stream).or_insert((first, first));
+        if covered.1 != first {
+            let wanted = format!("a log entry from sequence {}", covered.1);
+            return Err(self.store.corrupt(&stream, first, "a log entry", &wanted));
+        }
+        covered.1 += count;
+        Ok(())
+    }
+
+    /// Pages are numbered without gaps from where the stream begins to where its entries end.
+    fn events(&mut self) -> Result<()> {
+        let mut streams = HashSet::new();
+        let mut page_count = 0;
+        let mut current: Option<(StreamKey, u64)> = None;
+        let mut iterator = self.iterator(Family::Events)?;
+        while let Some((key, value)) = iterator.item() {
+            let (stream, first) =
+                key::parse_page(key).ok_or_else(|| self.store.bad("events key", key))?;
+            let expected = match current {
+                Some((before, next)) if before == stream => next,
+                _ => {
+                    if let Some((before, next)) = current {
+                        self.check_end(&before, next)?;
+                    }
+                    streams.insert(stream);
+                    self.begin(&stream, first)?
+                }
+            };
+            if first != expected {
+                let (found, wanted) = (format!("page {first}"), format!("page {expected}"));
+                return Err(self.store.corrupt(&stream, expected, &found, &wanted));
+            }
+            let count = self.chunk(&stream, first, value)?;
+            page_count += count;
+            current = Some((stream, first + count));
+            iterator.next();
+        }
+        iterator.status().map_err(disk)?;
+        if let Some((last, next)) = current {
+            self.check_end(&last, next)?;
+        }
+        drop(iterator);
+        self.streams = streams;
+        self.page_count = page_count;
+        Ok(())
+    }
+
+    /// The first sequence that a stream must have: 0 on main, its pin on a branch.
+    fn begin(&self, stream: &StreamKey, first: u64) -> Result<u64> {
+        let names = self.timelines.names(key::timeline_of(stream));
+        let (_, edition) = names.ok_or_else(|| {
+            self.store
+                .corrupt(stream, first, "pages", "nothing of a deleted edition")
+        })?;
+        if edition == crate::api::MAIN {
+            return Ok(0);
+        }
+        let pin = self.store.pin(stream)?;
+        pin.ok_or_else(|| {
+            self.store
+                .corrupt(stream, first, "no divergence", "where the branch begins")
+        })
+    }
+
+    fn check_end(&self, stream: &StreamKey, next: u64) -> Result<()> {
+        match self.covered.get(stream) {
+            Some((_, covered)) if *covered == next => Ok(()),
+            Some((_, covered)) => {
+                let wanted = format!("log entries up to sequence {next}");
+                Err(self.store.corrupt(stream, *covered, "another end", &wanted))
+            }
+            None => Err(self
+                .store
+                .corrupt(stream, 0, "no log entry", "one for each page")),
+        }
+    }
+
+    fn chunk(&self, stream: &StreamKey, first: u64, value: &[u8]) -> Result<u64> {
+        let bad = |sequence| self.store.bad_page(stream, sequence);
+        let chunk = ChunkView::parse(value).ok_or_else(|| bad(first))?;
+        let mut rest = chunk.frames;
+        for sequence in first..first + chunk.count {
+            let (_, bytes) = wire::take_frame(&mut rest).ok_or_else(|| bad(sequence))?;
+            let page = wire::Page::parse(bytes).ok_or_else(|| bad(sequence))?;
+            if page.sequence != Some(sequence) || sequence > SEQUENCE_MAX {
+                let found = format!("a page numbered {:?}", page.sequence);
+                return Err(self
+                    .store
+                    .corrupt(stream, sequence, &found, &format!("{sequence}")));
+            }
+        }
+        if !rest.is_empty() {
+            return Err(bad(first + chunk.count));
+        }
+        Ok(chunk.count)
+    }
+}

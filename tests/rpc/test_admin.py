@@ -1,0 +1,124 @@
+"""AdminService over a server, with a store that says what a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from angzarr import errors, wire
+from angzarr.ports.stores import StoreFacts
+from angzarr.rpc.admin import Admin
+from angzarr.rpc.client_transport import GrpcTransport
+from angzarr.rpc.server import Server, ServerOptions
+
+BACKUP = "/angzarr.AdminService/Backup"
+STATUS = "/angzarr.AdminService/GetStatus"
+
+
+class FakeEvents:
+    async def log_head(self) -> int:
+        return 42
+
+
+class FakeStores:
+    """A store whose backup takes three steps in another thread, as the engine's does."""
+
+    events = FakeEvents()
+
+    def __init__(self) -> None:
+        self.targets: list[Path] = []
+        self.error: errors.AngzarrError | None = None
+
+    def facts(self) -> StoreFacts:
+        return StoreFacts("rocksdb://data", True, 1, 4096, {"flush_us": "150"})
+
+    async def backup(self, target: Path, progress: Callable[[int, int], None]) -> None:
+        self.targets.append(target)
+        if self.error:
+            raise self.error
+
+        def copy() -> None:
+            for done_bytes in (10, 20, 30):
+                progress(done_bytes, 30)
+
+        await asyncio.to_thread(copy)
+
+
+@pytest.fixture
+def stores() -> FakeStores:
+    return FakeStores()
+
+
+@pytest.fixture
+async def transport(stores: FakeStores) -> AsyncIterator[GrpcTransport]:
+    server = Server(
+        admin=Admin(stores, endpoints={"aggregate:account": "tcp://a:1"}),  # type: ignore[arg-type]
+        components=("aggregate:account",),
+        options=ServerOptions(port=0, grace_s=0),
+    )
+    transport = GrpcTransport((await server.start())[0])
+    yield transport
+    await transport.close()
+    await server.stop()
+
+
+async def backup(transport: GrpcTransport, target: str) -> list[wire.BackupProgress]:
+    request = wire.BackupRequest(target=target).SerializeToString()
+    return [
+        wire.BackupProgress.FromString(data) async for data in transport.stream(BACKUP, request)
+    ]
+
+
+async def test_backup_reports_progress_and_completion(
+    transport: GrpcTransport, stores: FakeStores, tmp_path: Path
+) -> None:
+    steps = await backup(transport, str(tmp_path / "copy"))
+
+    assert stores.targets == [tmp_path / "copy"]
+    assert [step.is_complete for step in steps][-1:] == [True]
+    assert sum(step.is_complete for step in steps) == 1
+    assert (steps[-1].done_bytes, steps[-1].total_bytes) == (30, 30)
+
+
+async def test_backup_into_a_relative_path_is_refused(
+    transport: GrpcTransport, stores: FakeStores
+) -> None:
+    with pytest.raises(errors.InvalidInput, match="absolute"):
+        await backup(transport, "copy")
+
+    assert stores.targets == []
+
+
+async def test_failed_backup_ends_with_its_error(
+    transport: GrpcTransport, stores: FakeStores, tmp_path: Path
+) -> None:
+    stores.error = errors.StoreUnavailable("data", "disk full")
+
+    with pytest.raises(errors.StoreUnavailable, match="disk full"):
+        await backup(transport, str(tmp_path))
+
+
+async def test_status_tells_store_and_components(transport: GrpcTransport) -> None:
+    status = wire.ServerStatus.FromString(await transport.unary(STATUS, b""))
+
+    assert (status.store.url, status.store.size_bytes, status.store.log_head) == (
+        "rocksdb://data", 4096, 42,
+    )  # fmt: skip
+    assert dict(status.store.details) == {"flush_us": "150"}
+    assert status.addresses[0].startswith("127.0.0.1:")
+    found = {c.name: (c.endpoint, c.is_serving) for c in status.components}
+    assert found["aggregate:account"] == ("tcp://a:1", True)
+
+
+async def test_caller_from_another_machine_is_not_permitted(
+    transport: GrpcTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("angzarr.rpc.services.is_local_peer", lambda _peer: False)
+
+    with pytest.raises(errors.NotPermitted):
+        await transport.unary(STATUS, b"")
+    with pytest.raises(errors.NotPermitted):
+        await backup(transport, "/tmp/x")
