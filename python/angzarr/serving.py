@@ -6,7 +6,7 @@ from collections.abc import Coroutine
 from pathlib import Path
 
 from angzarr.assembly import Parts, tls_files
-from angzarr.errors import StoreUnavailable
+from angzarr.errors import StorageFailed, StoreUnavailable
 from angzarr.ports.components import CallContext
 from angzarr.routing import Commands
 from angzarr.rpc import sockets
@@ -96,7 +96,7 @@ class _Watched:
     async def _told(self, work: Coroutine[object, object, bytes]) -> bytes:
         try:
             answer = await work
-        except StoreUnavailable:
+        except (StoreUnavailable, StorageFailed):
             self._is_lost = True
             if self.health:
                 self.health.block("store")

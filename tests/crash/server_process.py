@@ -8,7 +8,6 @@ import resource
 import signal
 import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Final, Self
 
 BANK: Final = "angzarr.examples.bank.full"
@@ -19,19 +18,14 @@ DEATH_S_MAX: Final = 30.0
 class ServerProcess:
     """A server on the directory `data`, on a free port; killed at the end unless it ended before.
 
-    app: what `angzarr serve` takes. failpoints: where the engine kills it (rust/core/src/failpoint.rs).
+    app: what `angzarr serve` takes. failpoints: where the engine kills it
+    (rust/core/src/failpoint.rs).
     """
 
-    def __init__(
-        self, data: Path, *, app: str | Path = BANK, failpoints: str = "", **environment: str
-    ) -> None:
+    def __init__(self, data: Path, *, app: str | Path = BANK, failpoints: str = "") -> None:
         self._data = data
         self._app = app
-        self._environment = {
-            **os.environ,
-            "ANGZARR_FAILPOINTS": failpoints,
-            **environment,
-        }
+        self._environment = {**os.environ, "ANGZARR_FAILPOINTS": failpoints}
         self.address = ""
         self.errors = ""
 
@@ -42,6 +36,7 @@ class ServerProcess:
             *command,
             "--data",
             str(self._data),
+            stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
@@ -49,22 +44,25 @@ class ServerProcess:
         )
         return self
 
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        at: TracebackType | None,
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         self.signal(signal.SIGKILL)
         await self.ended()
 
     async def ready(self) -> bool:
         """Whether it listens, at `address`; False if it died before."""
+        self.address = (await self.line()).removeprefix("listening on ")
+        return bool(self.address)
+
+    async def line(self) -> str:
+        """Its next line on stdout; "" if it ended."""
         assert self.process.stdout
         async with asyncio.timeout(DEATH_S_MAX):
-            line = await self.process.stdout.readline()
-        self.address = line.decode().removeprefix("listening on ").strip()
-        return bool(self.address)
+            return (await self.process.stdout.readline()).decode().strip()
+
+    def tell(self, line: str) -> None:
+        """Write a line to its stdin."""
+        assert self.process.stdin
+        self.process.stdin.write(f"{line}\n".encode())
 
     def signal(self, number: int) -> None:
         """Send a signal, if it lives."""
@@ -73,8 +71,9 @@ class ServerProcess:
 
     async def ended(self) -> int:
         """Its exit code, once it has ended; minus the signal's number. `errors`: its stderr."""
+        assert self.process.stderr
         async with asyncio.timeout(DEATH_S_MAX):
-            if not self.process.stderr.at_eof():  # type: ignore[union-attr]
+            if not self.process.stderr.at_eof():
                 _, errors = await self.process.communicate()
                 self.errors += errors.decode()
             return await self.process.wait()

@@ -4,6 +4,7 @@
 //! RocksDB and extends the tails before it lets go. A reader that missed fills only if its stream was not touched
 //! since before its read began: each touch counts up a mark.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -50,22 +51,30 @@ impl Tail {
 
     /// Frames of pages [start, stop), which must be within it, and whether all are plain.
     pub fn span(&self, start: u64, stop: u64) -> (&[u8], bool) {
-        let begin = self.end_of(start);
-        let end = self.end_of(stop.max(start));
+        let (range, is_plain) = self.range(start, stop);
+        (self.bytes(range), is_plain)
+    }
+
+    pub fn bytes(&self, range: Range<usize>) -> &[u8] {
+        &self.frames[range]
+    }
+
+    /// As [`Tail::span`], for [`Tail::bytes`].
+    pub fn range(&self, start: u64, stop: u64) -> (Range<usize>, bool) {
+        let range = self.end_of(start)..self.end_of(stop.max(start));
         let is_plain = !self
             .odd
             .iter()
             .any(|sequence| (start..stop).contains(sequence));
-        (&self.frames[begin..end], is_plain)
+        (range, is_plain)
     }
 
+    /// Where the frames before page `sequence` end, or all of them.
     fn end_of(&self, sequence: u64) -> usize {
-        let index = usize::try_from(sequence.saturating_sub(self.base)).unwrap_or(usize::MAX);
-        let page_count = index.min(self.ends.len());
-        if page_count == 0 {
-            0
-        } else {
-            self.ends[page_count - 1]
+        let count = usize::try_from(sequence.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        match count.min(self.ends.len()) {
+            0 => 0,
+            count => self.ends[count - 1],
         }
     }
 
@@ -142,14 +151,14 @@ impl Cache {
     }
 
     /// Keeps what was read since `ticket` was drawn, unless the stream was touched meanwhile.
-    pub fn fill(&self, stream: &StreamKey, ticket: Ticket, tail: Tail) {
+    pub fn fill(&self, stream: &StreamKey, ticket: Ticket, tail: Arc<Tail>) {
         let weight = tail.weight();
         if weight > self.tail_bytes_max {
             return;
         }
         let mut shard = self.shards[shard_of(stream)].lock();
         if shard.marks[mark_of(stream)] == ticket.0 {
-            shard.tails.insert(*stream, Arc::new(tail), weight);
+            shard.tails.insert(*stream, tail, weight);
         }
     }
 

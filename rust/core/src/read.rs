@@ -1,5 +1,6 @@
 //! Reads of streams: composite on branches (EDN-3), from the hot tails where they reach.
 
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -19,7 +20,35 @@ pub struct View {
     pub next: u64,
 }
 
-/// Pages that were read.
+/// Pages of a composite read: slices of hot tails where these reach, so that a book is one copy of each byte.
+#[derive(Default)]
+struct Pages {
+    parts: Vec<Part>,
+    is_odd: bool,
+    /// After the last page; None without pages.
+    end: Option<u64>,
+}
+
+enum Part {
+    Read(Vec<u8>),
+    Hot(Arc<Tail>, Range<usize>),
+}
+
+impl Pages {
+    fn slices<'a>(&'a self) -> Vec<&'a [u8]> {
+        let slice = |part: &'a Part| match part {
+            Part::Read(frames) => frames.as_slice(),
+            Part::Hot(tail, range) => tail.bytes(range.clone()),
+        };
+        self.parts.iter().map(slice).collect()
+    }
+
+    fn concat(self) -> Vec<u8> {
+        self.slices().concat()
+    }
+}
+
+/// Pages that were read from `RocksDB`.
 #[derive(Default)]
 struct Span {
     frames: Vec<u8>,
@@ -45,14 +74,14 @@ impl Store {
             return self.load_main(stream, &own, start, stop);
         }
         let view = self.view(stream, divergence)?;
-        let span = self.pages(&view, start, stop.unwrap_or(u64::MAX))?;
+        let pages = self.pages(&view, start, stop.unwrap_or(u64::MAX))?;
         Ok(book(
             stream,
             None,
-            &[&span.frames],
-            span.end.unwrap_or(0),
+            &pages.slices(),
+            pages.end.unwrap_or(0),
             view.next,
-            !span.is_odd,
+            !pages.is_odd,
         ))
     }
 
@@ -82,12 +111,14 @@ impl Store {
         let book = book(stream, None, &[&span.frames], end, next, !span.is_odd);
         if let (Some(ticket), 0, None) = (ticket, start, stop) {
             let newest = self.newest_snapshot(own)?;
-            self.fill(own, ticket, 0, std::mem::take(&mut span.frames), newest);
+            let frames = std::mem::take(&mut span.frames);
+            self.fill(own, ticket, 0, frames, newest);
         }
         Ok(book)
     }
 
-    /// Keeps a tail of main that was just read. `newest`: the stream's newest snapshot.
+    /// Keeps a tail that was just read. `base`: its first page, on a branch the one it is pinned at. `newest`: the
+    /// stream's newest snapshot.
     fn fill(
         &self,
         own: &StreamKey,
@@ -95,15 +126,18 @@ impl Store {
         base: u64,
         frames: Vec<u8>,
         newest: Option<(u64, Arc<[u8]>)>,
-    ) {
+    ) -> Option<Arc<Tail>> {
         let sequence = newest.as_ref().map(|(sequence, _)| *sequence);
         if self.cache.takes(frames.len())
             && let Some(tail) = Tail::new(base, frames, newest)
             // A snapshot above the head would become usable without the tail's knowing.
             && sequence.is_none_or(|sequence| sequence < tail.next())
         {
-            self.cache.fill(own, ticket, tail);
+            let tail = Arc::new(tail);
+            self.cache.fill(own, ticket, Arc::clone(&tail));
+            return Some(tail);
         }
+        None
     }
 
     fn newest_snapshot(&self, own: &StreamKey) -> Result<Option<(u64, Arc<[u8]>)>> {
@@ -123,9 +157,9 @@ impl Store {
         divergence: Option<u64>,
     ) -> Result<Book> {
         let view = self.view(stream, divergence)?;
-        let span = self.pages(&view, 0, view.next)?;
+        let all = self.pages(&view, 0, view.next)?.concat();
         let (mut frames, mut end, mut is_plain) = (Vec::new(), 0, true);
-        let (mut rest, mut sequence) = (span.frames.as_slice(), 0);
+        let (mut rest, mut sequence) = (all.as_slice(), 0);
         while let Some((frame, bytes)) = wire::take_frame(&mut rest) {
             let page = self.parse_page(&view, sequence, bytes)?;
             sequence += 1;
@@ -163,15 +197,15 @@ impl Store {
         let view = self.view(stream, divergence)?;
         let found = self.usable_snapshot(&view)?;
         let start = found.as_ref().map_or(0, |(sequence, _)| sequence + 1);
-        let span = self.pages(&view, start, view.next)?;
+        let pages = self.pages(&view, start, view.next)?;
         let snapshot = found.as_ref().map(|(_, bytes)| bytes.as_slice());
         Ok(book(
             stream,
             snapshot,
-            &[&span.frames],
-            span.end.unwrap_or(start),
+            &pages.slices(),
+            pages.end.unwrap_or(start),
             view.next,
-            !span.is_odd,
+            !pages.is_odd,
         ))
     }
 
@@ -273,12 +307,11 @@ impl Store {
         let main_next = main.map_or(Ok(0), |main| self.head(&main))?;
         let own = self.timelines().stream(stream);
         if let Some(own) = own
-            && let Some(pinned) = self.pin(&own)?
+            && let Some((pinned, next)) = self.branch_ends(&own)?
         {
             if let Some(requested) = divergence.filter(|requested| *requested != pinned) {
                 return Err(Error::DivergenceConflict { pinned, requested });
             }
-            let next = self.own_next(&own)?.unwrap_or(pinned);
             return Ok(View {
                 main,
                 own: Some(own),
@@ -301,6 +334,17 @@ impl Store {
         })
     }
 
+    /// Where a branch is pinned and ends; a hot tail of one begins at its pin.
+    fn branch_ends(&self, own: &StreamKey) -> Result<Option<(u64, u64)>> {
+        if let Ok(tail) = self.cache.get(own) {
+            return Ok(Some((tail.base, tail.next())));
+        }
+        let Some(pinned) = self.pin(own)? else {
+            return Ok(None);
+        };
+        Ok(Some((pinned, self.own_next(own)?.unwrap_or(pinned))))
+    }
+
     fn head(&self, own: &StreamKey) -> Result<u64> {
         match self.cache.get(own) {
             Ok(tail) => Ok(tail.next()),
@@ -309,43 +353,69 @@ impl Store {
     }
 
     /// Pages [start, stop) of a view.
-    fn pages(&self, view: &View, start: u64, stop: u64) -> Result<Span> {
+    fn pages(&self, view: &View, start: u64, stop: u64) -> Result<Pages> {
         let stop = stop.min(view.next);
-        let mut span = Span::default();
+        let mut pages = Pages::default();
         if let Some(main) = &view.main
             && start < stop.min(view.base)
         {
-            self.copy_span(main, start, stop.min(view.base), &mut span)?;
+            self.add_pages(main, 0, (start, stop.min(view.base)), &mut pages)?;
         }
         if let Some(own) = &view.own
             && start.max(view.base) < stop
         {
-            self.copy_span(own, start.max(view.base), stop, &mut span)?;
+            self.add_pages(own, view.base, (start.max(view.base), stop), &mut pages)?;
         }
-        Ok(span)
+        Ok(pages)
     }
 
-    /// Adds pages [start, stop) of one timeline's stream, which exist.
-    fn copy_span(&self, own: &StreamKey, start: u64, stop: u64, out: &mut Span) -> Result<()> {
-        if let Ok(tail) = self.cache.get(own)
+    /// Adds pages [start, stop) of one timeline's stream, which exist. `base`: its own first page.
+    fn add_pages(
+        &self,
+        own: &StreamKey,
+        base: u64,
+        (start, stop): (u64, u64),
+        out: &mut Pages,
+    ) -> Result<()> {
+        let mut hot = self.cache.get(own);
+        if let Err(ticket) = hot
+            && start == base
+            && let Some(tail) = self.warm(own, base, stop, ticket)?
+        {
+            hot = Ok(tail);
+        }
+        if let Ok(tail) = hot
             && tail.base <= start
             && stop <= tail.next()
         {
-            let (frames, is_plain) = tail.span(start, stop);
-            out.frames.extend_from_slice(frames);
+            let (range, is_plain) = tail.range(start, stop);
+            out.parts.push(Part::Hot(tail, range));
             out.is_odd |= !is_plain;
             out.end = Some(stop);
             return Ok(());
         }
         let span = self.read_span(own, start, stop)?;
         out.is_odd |= span.is_odd;
-        if out.frames.is_empty() {
-            out.frames = span.frames;
-        } else {
-            out.frames.extend_from_slice(&span.frames);
-        }
         out.end = span.end.or(out.end);
+        out.parts.push(Part::Read(span.frames));
         Ok(())
+    }
+
+    /// Reads and keeps the whole stream from `base`, if that is at most twice what is wanted of it.
+    fn warm(
+        &self,
+        own: &StreamKey,
+        base: u64,
+        stop: u64,
+        ticket: Ticket,
+    ) -> Result<Option<Arc<Tail>>> {
+        let next = self.own_next(own)?.unwrap_or(base);
+        if next.saturating_sub(base) > 2 * (stop - base) {
+            return Ok(None);
+        }
+        let span = self.read_span(own, base, u64::MAX)?;
+        let newest = self.newest_snapshot(own)?;
+        Ok(self.fill(own, ticket, base, span.frames, newest))
     }
 
     /// Pages [start, stop) of one timeline's stream, as far as they exist, from RocksDB.
@@ -425,15 +495,17 @@ impl Store {
 
     /// As [`Store::own_pages`], framed, and whether all are plain.
     pub fn own_frames(&self, own: &StreamKey, first: u64, count: u64) -> Result<(Vec<u8>, bool)> {
-        let mut span = Span::default();
+        let mut pages = Pages::default();
         if count > 0 {
-            self.copy_span(own, first, first + count, &mut span)?;
-            if span.end != Some(first + count) {
-                let missing = span.end.unwrap_or(first);
+            // A base that is no page's: what is read for the log or a key does not make a stream hot.
+            self.add_pages(own, u64::MAX, (first, first + count), &mut pages)?;
+            if pages.end != Some(first + count) {
+                let missing = pages.end.unwrap_or(first);
                 return Err(self.corrupt(own, missing, "no page", "a page of an append"));
             }
         }
-        Ok((span.frames, !span.is_odd))
+        let is_plain = !pages.is_odd;
+        Ok((pages.concat(), is_plain))
     }
 }
 

@@ -433,3 +433,16 @@ fn waiters_are_woken_by_later_entries() {
     assert_eq!(woken.recv(), Ok(1));
     assert!(woken.try_recv().is_err());
 }
+
+/// A cached stream without pages once panicked when read from beyond its end; found by the model test.
+#[test]
+fn a_cached_empty_stream_has_nothing_anywhere() {
+    let store = Fixture::new();
+    must(&store, &stream("account", MAIN, 2), 0, 1);
+    for (start, stop) in [(0, None), (0, None), (3, None), (3, Some(1)), (0, Some(9))] {
+        let book = store
+            .load(&main_stream(), start, stop, None)
+            .expect("loads");
+        assert_eq!((sequences(&book.data), book.next_sequence), (vec![], 0));
+    }
+}
