@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import pathlib
 import re
 import subprocess
@@ -20,7 +21,7 @@ import grpc.aio
 
 from angzarr.wire import CommandRequest, ContextualCommand, Query
 from benches.harness import OURS, Bench, Run, Target, rate, scratch
-from benches.peers import free_port, wait
+from benches.peers import free_port, process, wait
 from benches.stores import IN_FLIGHT, Loop
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -168,51 +169,39 @@ def grpcbook() -> Iterator[dict[str, Run]]:
 @contextlib.contextmanager
 def grpcremote() -> Iterator[dict[str, Run]]:
     """The handler is a process of the published client; `direct` calls its Handle with the same
-    command."""
-    from tests.compat.peer import peer_python  # the environment of the published client
+    command on an empty book, ours carries the stream along."""
+    made = subprocess.run(
+        [sys.executable, HERE.parent / ".ci/peer_env.py"],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    port = free_port()
+    kind = {"domain": "player", "type_url": "type.googleapis.com/examples.SitOut", "value": b""}
+    with scratch() as folder, contextlib.closing(Loop()) as loop:
+        environment = {"PORT": str(port), "TRANSPORT_TYPE": "tcp", "CALLS": str(folder / "calls")}
+        script = HERE.parent / "tests/compat/peer_handler.py"
+        arguments = ["--port", 0, "--data", folder / "data"]
+        program = [sys.executable, "-m", "angzarr.cli", "serve", *arguments]
+        static = f"ANGZARR_STATIC_ENDPOINTS=player=127.0.0.1:{port}"
+        with process([made.stdout.strip(), script, "router"], env=os.environ | environment):
+            with (
+                connected(loop, f"127.0.0.1:{port}") as direct,
+                server(["env", static, *program]) as at,
+            ):
+                with connected(loop, at) as channel:
+                    probe = deposit(uuid.uuid4().bytes, **kind)
+                    wait(lambda: bool(channel.call(HANDLE_COMMAND, probe)), "the remote handler")
 
-    kind = {
-        "domain": "counter",
-        "type_url": "type.googleapis.com/google.protobuf.StringValue",
-        "value": b"\n\x01x",
-    }
-    handler_port = free_port()
-    handler = [peer_python(), HERE / "peer_handler.py", handler_port]
-    with (
-        scratch() as folder,
-        contextlib.closing(Loop()) as loop,
-        server(handler) as handler_address,
-    ):
-        endpoint = f"ANGZARR_STATIC_ENDPOINTS=counter=tcp://{handler_address}"
-        arguments = [
-            "env",
-            endpoint,
-            sys.executable,
-            "-m",
-            "angzarr.cli",
-            "serve",
-            "--port",
-            0,
-            "--data",
-            folder,
-        ]
-        with server(arguments) as address, connected(loop, address) as channel:
-            with connected(loop, handler_address) as direct:
-                probe = deposit(uuid.uuid4().bytes, **kind)  # type: ignore[arg-type]
-                wait(lambda: bool(channel.call(HANDLE_COMMAND, probe)), "the remote handler")
+                    def contextual() -> list[bytes]:
+                        books = [CommandRequest.FromString(r).command for r in deposits(**kind)()]
+                        return [ContextualCommand(command=b).SerializeToString() for b in books]
 
-                def contextual() -> list[bytes]:
-                    return [
-                        ContextualCommand(
-                            command=CommandRequest.FromString(request).command
-                        ).SerializeToString()
-                        for request in deposits(**kind)()
-                    ]
-
-                yield {
-                    OURS: lambda: channel.rate(HANDLE_COMMAND, deposits(**kind), CALLS // 2),
-                    "direct": lambda: direct.rate(HANDLE, contextual, CALLS // 2),
-                }
+                    count = CALLS // 2
+                    yield {
+                        OURS: lambda: channel.rate(HANDLE_COMMAND, deposits(**kind), count),
+                        "direct": lambda: direct.rate(HANDLE, contextual, count),
+                    }
 
 
 BENCHES = [

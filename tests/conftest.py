@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import pathlib
 import shutil
 import subprocess
@@ -11,30 +9,14 @@ import sys
 
 import pytest
 
-PEER_VERSION = "0.3.1"
+PEER_ENV = pathlib.Path(__file__).parent.parent / ".ci" / "peer_env.py"
 
 
 @pytest.fixture(scope="session")
 def peer() -> pathlib.Path:
-    """The Python of an environment that holds `angzarr-client`; made once per machine.
-
-    It pins another protobuf and registers the same proto names, so it can't share our environment
-    (docs/spec/compat.md). It is licensed apart from us: it is run, never read.
-    """
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache")
-    version = f"py{sys.version_info.major}.{sys.version_info.minor}"
-    home = cache / "angzarr" / f"peer-{PEER_VERSION}-{version}"
-    home.parent.mkdir(parents=True, exist_ok=True)
-    python = home / "bin" / "python"
-    with open(home.with_suffix(".lock"), "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (home / "complete").exists():
-            shutil.rmtree(home, ignore_errors=True)
-            run([sys.executable, "-m", "venv", str(home)])
-            install = [str(python), "-m", "pip", "install", "--quiet"]
-            run([*install, f"angzarr-client=={PEER_VERSION}"])
-            (home / "complete").touch()
-    return python
+    """The Python of an environment that holds `angzarr-client`; made once per machine."""
+    made = subprocess.run([sys.executable, PEER_ENV], check=True, stdout=subprocess.PIPE, text=True)
+    return pathlib.Path(made.stdout.strip())
 
 
 @pytest.fixture(scope="session")

@@ -327,8 +327,11 @@ class Domain:
 
         as_of_sequence, as_of: as it was after page N, or then. Raises TypeError without the class.
         """
-        events = self.events(root, as_of_sequence=as_of_sequence, as_of=as_of, timeout_s=timeout_s)
-        return self._target.rebuild([event.page async for event in events])
+        request = calls.query(self._target.cover(root), as_of_sequence=as_of_sequence, as_of=as_of)
+        pages: list[wire.EventPage] = []
+        async for data in self._transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
+            pages.extend(wire.EventBook.FromString(data).pages)
+        return self._target.rebuild(pages)
 
     async def roots(self, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
         """The domain's roots on main, ascending."""

@@ -323,8 +323,11 @@ class SyncDomain:
 
         as_of_sequence, as_of: as it was after page N, or then. Raises TypeError without the class.
         """
-        events = self.events(root, as_of_sequence=as_of_sequence, as_of=as_of, timeout_s=timeout_s)
-        return self._target.rebuild([event.page for event in events])
+        request = calls.query(self._target.cover(root), as_of_sequence=as_of_sequence, as_of=as_of)
+        pages: list[wire.EventPage] = []
+        for data in self._transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
+            pages.extend(wire.EventBook.FromString(data).pages)
+        return self._target.rebuild(pages)
 
     def roots(self, *, timeout_s: float | None = None) -> Iterator[bytes]:
         """The domain's roots on main, ascending."""

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Coroutine
 from pathlib import Path
+from typing import Final
 
 from angzarr.assembly import Parts, tls_files
+from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreUnavailable
 from angzarr.ports.components import CallContext
+from angzarr.ports.stores import Stores
 from angzarr.routing import Commands
 from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
+
+_NO_STREAM: Final = Cover("_none", bytes(16))
+"""Domains that begin so are reserved (CMD-5); this one is never written to."""
 
 
 async def serve(
@@ -44,7 +50,7 @@ async def serve(
         endpoints={name: c.endpoint for name, c in parts.components.items()},
         clock=parts.clock,
     )
-    watched = _Watched(parts.commands) if parts.commands else None
+    watched = _Watched(parts.commands, parts.stores) if parts.commands else None
     server = Server(
         commands=watched,
         queries=parts.queries,
@@ -72,8 +78,9 @@ def _qualifier(parts: Parts) -> str:
 class _Watched:
     """Commands that tell health when the store fails, and when it takes writes again (OPS-1)."""
 
-    def __init__(self, commands: Commands) -> None:
+    def __init__(self, commands: Commands, stores: Stores) -> None:
         self._commands = commands
+        self._stores = stores
         self.health: Health | None = None
         self._is_lost = False
 
@@ -101,8 +108,16 @@ class _Watched:
             if self.health:
                 self.health.block("store")
             raise
-        if self._is_lost:
+        if self._is_lost and await self._takes_writes():
             self._is_lost = False
             if self.health:
                 self.health.unblock("store")
         return answer
+
+    async def _takes_writes(self) -> bool:
+        """Told by a write that changes nothing: a repeated command is answered without one."""
+        try:
+            await self._stores.snapshots.delete(_NO_STREAM)
+        except StoreUnavailable:
+            return False
+        return True

@@ -23,7 +23,7 @@ class BackupProgress(_message.Message):
     done_bytes: int
     total_bytes: int
     is_complete: bool
-    def __init__(self, done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., is_complete: bool = ...) -> None: ...
+    def __init__(self, done_bytes: _Optional[int] = ..., total_bytes: _Optional[int] = ..., is_complete: _Optional[bool] = ...) -> None: ...
 
 class GetStatusRequest(_message.Message):
     __slots__ = ()
@@ -66,7 +66,7 @@ class StoreStatus(_message.Message):
     size_bytes: int
     log_head: int
     details: _containers.ScalarMap[str, str]
-    def __init__(self, url: _Optional[str] = ..., is_durable: bool = ..., format_version: _Optional[int] = ..., size_bytes: _Optional[int] = ..., log_head: _Optional[int] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
+    def __init__(self, url: _Optional[str] = ..., is_durable: _Optional[bool] = ..., format_version: _Optional[int] = ..., size_bytes: _Optional[int] = ..., log_head: _Optional[int] = ..., details: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class ComponentStatus(_message.Message):
     __slots__ = ("name", "endpoint", "is_serving")
@@ -76,4 +76,4 @@ class ComponentStatus(_message.Message):
     name: str
     endpoint: str
     is_serving: bool
-    def __init__(self, name: _Optional[str] = ..., endpoint: _Optional[str] = ..., is_serving: bool = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., endpoint: _Optional[str] = ..., is_serving: _Optional[bool] = ...) -> None: ...

@@ -57,7 +57,7 @@ class RevocationResponse(_message.Message):
     escalate: bool
     abort: bool
     reason: str
-    def __init__(self, emit_system_revocation: bool = ..., send_to_dead_letter_queue: bool = ..., escalate: bool = ..., abort: bool = ..., reason: _Optional[str] = ...) -> None: ...
+    def __init__(self, emit_system_revocation: _Optional[bool] = ..., send_to_dead_letter_queue: _Optional[bool] = ..., escalate: _Optional[bool] = ..., abort: _Optional[bool] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class BusinessResponse(_message.Message):
     __slots__ = ("events", "revocation", "notification")
@@ -85,4 +85,4 @@ class FactInjectionResponse(_message.Message):
     events: _types_pb2.EventBook
     already_processed: bool
     projections: _containers.RepeatedCompositeFieldContainer[_types_pb2.Projection]
-    def __init__(self, events: _Optional[_Union[_types_pb2.EventBook, _Mapping]] = ..., already_processed: bool = ..., projections: _Optional[_Iterable[_Union[_types_pb2.Projection, _Mapping]]] = ...) -> None: ...
+    def __init__(self, events: _Optional[_Union[_types_pb2.EventBook, _Mapping]] = ..., already_processed: _Optional[bool] = ..., projections: _Optional[_Iterable[_Union[_types_pb2.Projection, _Mapping]]] = ...) -> None: ...

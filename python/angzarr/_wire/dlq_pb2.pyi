@@ -70,7 +70,7 @@ class DeleteDeadLetterResponse(_message.Message):
     __slots__ = ("existed",)
     EXISTED_FIELD_NUMBER: _ClassVar[int]
     existed: bool
-    def __init__(self, existed: bool = ...) -> None: ...
+    def __init__(self, existed: _Optional[bool] = ...) -> None: ...
 
 class ReplayDeadLetterRequest(_message.Message):
     __slots__ = ("id", "mode")

@@ -150,7 +150,7 @@ class EventPage(_message.Message):
     external: PayloadReference
     committed: bool
     cascade_id: str
-    def __init__(self, header: _Optional[_Union[PageHeader, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., external: _Optional[_Union[PayloadReference, _Mapping]] = ..., committed: bool = ..., cascade_id: _Optional[str] = ...) -> None: ...
+    def __init__(self, header: _Optional[_Union[PageHeader, _Mapping]] = ..., created_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., external: _Optional[_Union[PayloadReference, _Mapping]] = ..., committed: _Optional[bool] = ..., cascade_id: _Optional[str] = ...) -> None: ...
 
 class Snapshot(_message.Message):
     __slots__ = ("sequence", "state", "retention")
@@ -182,7 +182,7 @@ class EventRequest(_message.Message):
     events: EventBook
     sync_mode: SyncMode
     route_to_handler: bool
-    def __init__(self, events: _Optional[_Union[EventBook, _Mapping]] = ..., sync_mode: _Optional[_Union[SyncMode, str]] = ..., route_to_handler: bool = ...) -> None: ...
+    def __init__(self, events: _Optional[_Union[EventBook, _Mapping]] = ..., sync_mode: _Optional[_Union[SyncMode, str]] = ..., route_to_handler: _Optional[bool] = ...) -> None: ...
 
 class Projection(_message.Message):
     __slots__ = ("cover", "projector", "sequence", "projection")
@@ -401,7 +401,7 @@ class EventProcessingFailedDetails(_message.Message):
     error: str
     retry_count: int
     is_transient: bool
-    def __init__(self, error: _Optional[str] = ..., retry_count: _Optional[int] = ..., is_transient: bool = ...) -> None: ...
+    def __init__(self, error: _Optional[str] = ..., retry_count: _Optional[int] = ..., is_transient: _Optional[bool] = ...) -> None: ...
 
 class PayloadRetrievalFailedDetails(_message.Message):
     __slots__ = ("storage_type", "uri", "content_hash", "original_size", "error")
