@@ -81,17 +81,18 @@ class Channel:
         return self._loop(run())
 
     def rate(self, method: str, requests: Callable[[], list[bytes]], count: int = CALLS) -> float:
-        """Calls per second with 64 in flight; each task repeats its own request."""
+        """Calls per second with 64 in flight, which take turns through the requests."""
         made = requests()
+        turns = iter(made * (count // len(made)))
 
         async def run() -> None:
             call = self._channel.unary_unary(method)
 
-            async def work(request: bytes) -> None:
-                for _ in range(count // len(made)):
+            async def work() -> None:
+                for request in turns:
                     await call(request, timeout=60)
 
-            await asyncio.gather(*(work(request) for request in made))
+            await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
 
         return rate(count, lambda: self._loop(run()))
 
@@ -116,9 +117,9 @@ def deposit(
     return request.SerializeToString()
 
 
-def deposits(**kind: object) -> Callable[[], list[bytes]]:
-    """One request a task, each on a fresh root, so that streams stay short in every round."""
-    return lambda: [deposit(uuid.uuid4().bytes, **kind) for _ in range(IN_FLIGHT)]  # type: ignore[arg-type]
+def deposits(root_count: int = CALLS // 10, **kind: object) -> Callable[[], list[bytes]]:
+    """A request for each of so many fresh roots, so that streams stay short in every round."""
+    return lambda: [deposit(uuid.uuid4().bytes, **kind) for _ in range(root_count)]  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager
@@ -169,37 +170,37 @@ def grpcbook() -> Iterator[dict[str, Run]]:
 @contextlib.contextmanager
 def grpcremote() -> Iterator[dict[str, Run]]:
     """The handler is a process of the published client; `direct` calls its Handle with the same
-    command on an empty book, ours carries the stream along."""
+    commands. Each goes to a fresh root, so that both give the handler the same to do."""
     made = subprocess.run(
         [sys.executable, HERE.parent / ".ci/peer_env.py"],
         check=True,
         stdout=subprocess.PIPE,
         text=True,
     )
-    port = free_port()
+    port, count = free_port(), CALLS // 2
     kind = {"domain": "player", "type_url": "type.googleapis.com/examples.SitOut", "value": b""}
     with scratch() as folder, contextlib.closing(Loop()) as loop:
         environment = {"PORT": str(port), "TRANSPORT_TYPE": "tcp", "CALLS": str(folder / "calls")}
         script = HERE.parent / "tests/compat/peer_handler.py"
-        arguments = ["--port", 0, "--data", folder / "data"]
-        program = [sys.executable, "-m", "angzarr.cli", "serve", *arguments]
-        static = f"ANGZARR_STATIC_ENDPOINTS=player=127.0.0.1:{port}"
+        config = folder / "config.yaml"
+        config.write_text(
+            f'components:\n  "aggregate:player":\n    endpoint: tcp://127.0.0.1:{port}\n'
+        )
         with process([made.stdout.strip(), script, "router"], env=os.environ | environment):
-            with (
-                connected(loop, f"127.0.0.1:{port}") as direct,
-                server(["env", static, *program]) as at,
-            ):
-                with connected(loop, at) as channel:
+            with connected(loop, f"127.0.0.1:{port}") as direct:
+                served = ours(folder, HERE / "remote.py", "--config", config)
+                with served as address, connected(loop, address) as channel:
                     probe = deposit(uuid.uuid4().bytes, **kind)
                     wait(lambda: bool(channel.call(HANDLE_COMMAND, probe)), "the remote handler")
 
                     def contextual() -> list[bytes]:
-                        books = [CommandRequest.FromString(r).command for r in deposits(**kind)()]
+                        books = [
+                            CommandRequest.FromString(r).command for r in deposits(count, **kind)()
+                        ]
                         return [ContextualCommand(command=b).SerializeToString() for b in books]
 
-                    count = CALLS // 2
                     yield {
-                        OURS: lambda: channel.rate(HANDLE_COMMAND, deposits(**kind), count),
+                        OURS: lambda: channel.rate(HANDLE_COMMAND, deposits(count, **kind), count),
                         "direct": lambda: direct.rate(HANDLE, contextual, count),
                     }
 

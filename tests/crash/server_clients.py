@@ -114,10 +114,19 @@ class Ledger:
         """Return when as many answers were given as `begin` said."""
         await self._is_reached.wait()
 
-    def new(self, root: str, kind: str, **options: int | bool | None) -> Request:
+    def new(
+        self,
+        root: str,
+        kind: str,
+        *,
+        count: int = 1,
+        is_keyed: bool = True,
+        expected: int | None = None,
+    ) -> Request:
         """A request that was never sent."""
         number = len(self.requests) + SHARED_NUMBER + 1
-        request = self.requests[number] = Request(number, root, kind, **options)  # type: ignore
+        request = Request(number, root, kind, count, is_keyed, expected)
+        self.requests[number] = request
         return request
 
     def shared(self) -> Request:
