@@ -39,7 +39,7 @@ SHARED: Final = "shared"
 SHARED_NUMBER: Final = 1
 DECODE: Final = decoder([Opened, Deposited, Withdrawn, Closed], "account")
 
-AWAY: Final = ("UNAVAILABLE", "CANCELLED")
+AWAY: Final = ("UNAVAILABLE",)
 """The latter is what gRPC itself answers to calls that arrive while it shuts down."""
 
 Streams = Mapping[bytes, list[wire.EventPage]]

@@ -121,7 +121,11 @@ def error_of(
 
 def error_from_rpc(call: grpc.RpcError) -> errors.AngzarrError:
     """The error that a failed call of ours stands for (`error_of`)."""
-    return error_of(*parts_of(call))
+    code, message, trailers = parts_of(call)
+    if code == "CANCELLED" and KIND not in dict(trailers):
+        # gRPC's own answer to a call that meets a stopping server; nobody cancelled it here.
+        code, message = "UNAVAILABLE", "the server is stopping, or the connection was closed"
+    return error_of(code, message, trailers)
 
 
 def remote_error(call: grpc.RpcError) -> errors.RemoteError:
