@@ -7,6 +7,7 @@ import contextlib
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 from eventsourcing.application import Application
 from eventsourcing.domain import Aggregate as PeerAggregate
@@ -98,16 +99,19 @@ def rebuild100() -> Iterator[dict[str, Run]]:
 
 @contextlib.contextmanager
 def command64() -> Iterator[dict[str, Run]]:
-    """Fresh accounts each round, so that streams stay short for both; the peer from one thread and
-    from 64."""
+    """Load, decide, durable append, on fresh accounts each round: streams stay short for both.
+
+    Ours checks the sequence as the peer does, by `merge="aggregate_handles"`; a plain send, which
+    also keeps an idempotency key, is shown beside it. The peer runs on one thread and on 64.
+    """
     with apps() as (loop, app, peer):
         accounts = app.domain(Account)
 
-        async def commands() -> None:
+        async def commands(merge: Literal["aggregate_handles"] | None) -> None:
             async def work() -> None:
                 root = uuid.uuid4()
                 for _ in range(COMMANDS // IN_FLIGHT):
-                    await accounts.send(root, Deposit(1))
+                    await accounts.send(root, Deposit(1), merge=merge)
 
             await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
 
@@ -122,7 +126,8 @@ def command64() -> Iterator[dict[str, Run]]:
                     done.result()
 
         yield {
-            OURS: lambda: rate(COMMANDS, lambda: loop(commands())),
+            OURS: lambda: rate(COMMANDS, lambda: loop(commands("aggregate_handles"))),
+            "angzarr, plain send": lambda: rate(COMMANDS, lambda: loop(commands(None))),
             "eventsourcing": lambda: rate(320, lambda: peer_work(320)),
             "eventsourcing 64 threads": lambda: rate(640, lambda: peer_threads(IN_FLIGHT, 640)),
         }

@@ -9,6 +9,7 @@ beside the figures.
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import pathlib
 import statistics
@@ -106,6 +107,7 @@ def measure(bench: Bench, say: Callable[[str], None]) -> Result:
             names = list(runs)
             order = names if number % 2 == 0 else names[::-1]
             for name in order:
+                gc.collect()  # nobody pays for what another left behind
                 result.figures.setdefault(name, []).append(runs[name]())
             figures = ", ".join(f"{name} {result.figures[name][-1]:,.1f}" for name in names)
             say(f"{bench.id} round {number + 1}/{bench.rounds}: {figures} {bench.unit}")

@@ -54,7 +54,7 @@ def server(command: list[object]) -> Iterator[str]:
 
 @contextlib.contextmanager
 def ours(folder: pathlib.Path, *arguments: object) -> Iterator[str]:
-    program = [sys.executable, "-m", "angzarr.cli", "serve"]
+    program = [sys.executable, *os.environ.get("SERVE", "-m angzarr.cli").split(), "serve"]
     options = ["--port", 0, "--data", folder / "data"]
     with server([*program, *arguments, *options]) as address:
         yield address

@@ -22,6 +22,7 @@ from angzarr import calls, wire
 from angzarr.calls import Book, Event, Merge, Root, Sent, Sync
 from angzarr.codec import Payload
 from angzarr.cover import Cover
+from angzarr.errors import TooLarge
 from angzarr.handlers.aggregate import Aggregate
 
 
@@ -328,10 +329,15 @@ class Domain:
         as_of_sequence, as_of: as it was after page N, or then. Raises TypeError without the class.
         """
         request = calls.query(self._target.cover(root), as_of_sequence=as_of_sequence, as_of=as_of)
-        pages: list[wire.EventPage] = []
-        async for data in self._transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
-            pages.extend(wire.EventBook.FromString(data).pages)
-        return self._target.rebuild(pages)
+        transport = self._transport
+        try:
+            data = await transport.unary(calls.GET_EVENT_BOOK, request, timeout_s=timeout_s)
+        except TooLarge:
+            pages: list[wire.EventPage] = []
+            async for part in transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
+                pages.extend(wire.EventBook.FromString(part).pages)
+            return self._target.rebuild(pages)
+        return self._target.rebuild(wire.EventBook.FromString(data).pages)
 
     async def roots(self, *, timeout_s: float | None = None) -> AsyncIterator[bytes]:
         """The domain's roots on main, ascending."""

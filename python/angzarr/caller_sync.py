@@ -22,6 +22,7 @@ from angzarr import calls, wire
 from angzarr.calls import Book, Event, Merge, Root, Sent, Sync
 from angzarr.codec import Payload
 from angzarr.cover import Cover
+from angzarr.errors import TooLarge
 from angzarr.handlers.aggregate import Aggregate
 
 
@@ -324,10 +325,15 @@ class SyncDomain:
         as_of_sequence, as_of: as it was after page N, or then. Raises TypeError without the class.
         """
         request = calls.query(self._target.cover(root), as_of_sequence=as_of_sequence, as_of=as_of)
-        pages: list[wire.EventPage] = []
-        for data in self._transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
-            pages.extend(wire.EventBook.FromString(data).pages)
-        return self._target.rebuild(pages)
+        transport = self._transport
+        try:
+            data = transport.unary(calls.GET_EVENT_BOOK, request, timeout_s=timeout_s)
+        except TooLarge:
+            pages: list[wire.EventPage] = []
+            for part in transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
+                pages.extend(wire.EventBook.FromString(part).pages)
+            return self._target.rebuild(pages)
+        return self._target.rebuild(wire.EventBook.FromString(data).pages)
 
     def roots(self, *, timeout_s: float | None = None) -> Iterator[bytes]:
         """The domain's roots on main, ascending."""

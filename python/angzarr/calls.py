@@ -155,7 +155,10 @@ class Target:
         """The strategy that `@command(merge=…)` of the class names for this command."""
         if self.aggregate is None:
             return None
-        name = codec.full_name(pack(command, self.domain).type_url)
+        if isinstance(command, Any):
+            name = codec.full_name(command.type_url)
+        else:
+            name = codec.payload_type(type(command), self.domain).name
         method = self.aggregate.table().commands.get(name)
         return MERGE_NAMES.get(method.merge) if method and method.merge is not None else None
 

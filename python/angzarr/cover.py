@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Final
 
 MAIN: Final = "angzarr"
@@ -51,7 +52,7 @@ class Cover:
         return f"{self.domain}/{root}" + ("" if self.is_main else f"@{self.edition}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Provenance:
     """Which output of which reaction a command, fact or notification is (CMD-26).
 
@@ -66,7 +67,7 @@ class Provenance:
     index: int | bytes = 0
     kind: int = COMMAND
 
-    @property
+    @cached_property
     def key(self) -> bytes:
         """Canonical bytes of the idempotency key; the correlation id is not part of it."""
         texts = (self.component, self.source.edition, self.source.domain)

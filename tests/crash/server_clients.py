@@ -40,7 +40,7 @@ SHARED_NUMBER: Final = 1
 DECODE: Final = decoder([Opened, Deposited, Withdrawn, Closed], "account")
 
 AWAY: Final = ("UNAVAILABLE",)
-"""The latter is what gRPC itself answers to calls that arrive while it shuts down."""
+"""What a client is told while the server is stopping or gone."""
 
 Streams = Mapping[bytes, list[wire.EventPage]]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import signal
 import sys
 from pathlib import Path
@@ -63,6 +64,9 @@ async def _serve(app: App, uds: Path | None) -> None:
             for address in server.addresses:
                 sys.stdout.write(f"listening on {address}\n")
             sys.stdout.flush()
+            # What is loaded by now stays; a collection need not walk it again and again.
+            gc.collect()
+            gc.freeze()
             await asked_to_stop.wait()
         finally:
             # A second signal ends the process at once; what was acknowledged is durable anyway.

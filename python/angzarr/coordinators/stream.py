@@ -76,6 +76,8 @@ class StreamCoordinator:
         self._options = options or StreamOptions()
         self._by_id: dict[str, list[Subscription]] = {}
         self._task: asyncio.Task[None] | None = None
+        self._is_wanted = asyncio.Event()
+        self._from = 0
 
     async def start(self) -> None:
         """Follow the log from its present end. Idempotent."""
@@ -110,6 +112,9 @@ class StreamCoordinator:
         except BaseException:
             subscription.close()
             raise
+        if not self._is_wanted.is_set():
+            self._from = subscription.after
+            self._is_wanted.set()
         return subscription
 
     async def subscribe(self, request: bytes, context: CallContext) -> AsyncGenerator[bytes, None]:
@@ -133,6 +138,11 @@ class StreamCoordinator:
 
     async def _follow(self, position: int) -> None:
         while True:
+            if not self._by_id:
+                # Nobody to tell: the log is left alone, so that commands pay nothing for this.
+                self._is_wanted.clear()
+                await self._is_wanted.wait()
+                position = self._from
             try:
                 entries = await self._events.tail(position, wait_s=self._options.wait_s)
             except AngzarrError as error:
@@ -146,8 +156,7 @@ class StreamCoordinator:
                 continue
             for entry in entries:
                 position = entry.position
-                if self._by_id:
-                    self._deliver(entry)
+                self._deliver(entry)
 
     def _deliver(self, entry: LogEntry) -> None:
         correlation_id = wire.EventBook.FromString(entry.book).cover.correlation_id
