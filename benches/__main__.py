@@ -15,12 +15,13 @@ from importlib import metadata
 from rich.console import Console
 from rich.table import Table
 
-from benches import commands, rpc, stores
+from benches import commands, page, rpc, stores
 from benches.harness import measure
 from benches.plots import draw
 
 HERE = pathlib.Path(__file__).resolve().parent
 LATEST = HERE / "results" / "latest.json"
+PAGES = HERE.parent / "docs" / "benchmarks"
 BENCHES = {bench.id: bench for bench in [*stores.BENCHES, *commands.BENCHES, *rpc.BENCHES]}
 PACKAGES = ("angzarr", "grpcio", "protobuf", "rocksdict", "umadb", "eventsourcing", "asyncpg")
 
@@ -39,7 +40,9 @@ def main() -> None:
         rows.append(row)
         keep(rows, options.out)
     console.print(table(rows))
-    draw(json.loads(options.out.read_text())["results"], HERE.parent / "docs" / "benchmarks")
+    data = json.loads(options.out.read_text())
+    draw(data["results"], PAGES)
+    page.write(data, PAGES)
     sys.exit(0 if all(row["met"] for row in rows) else 1)
 
 

@@ -1,0 +1,64 @@
+"""docs/benchmarks/README.md, written from the results, so that no figure in it is typed by hand."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+HEAD = """# Benchmarks
+
+`make bench` measures, writes `benches/results/latest.json` and this page; `make bench ONLY=batch`
+runs one. Every contender runs in every round, in turn, after a warm-up; a figure is the median, a
+ratio the median over rounds of ours ÷ theirs, with the disk's flush time (append of 200 bytes and
+fdatasync) taken in each round. All durable figures are flushed before they are acknowledged.
+
+- **rocksdict** is the same event store in pure Python (`angzarr/stores/rocksdict.py`), held to the
+  same contract suite; **umadb** its own server and client; **postgres** a plain versioned table on
+  PostgreSQL 15, a connection a writer; **eventsourcing** 9.5 on SQLite.
+- **bare echo** is a grpc.aio server that answers as many bytes; **direct** a call of the remote
+  handler without us; **bare flush** what the disk does alone.
+
+"""
+NOTES = """
+A target that is missed stays here as missed. What stands in the way:
+
+- **append1 against PostgreSQL.** One caller's commit is one flush, for both: PostgreSQL overwrites
+  a preallocated log as ours does. Its round trip over a socket costs it some 35 µs beside the
+  flush, our hand-over to the committer and back about as many less; where a flush takes 100 µs the
+  ratio has little room above 1.3. A growing log (RocksDB's own) measured 25 µs worse, writing with
+  O_DIRECT and O_DSYNC 5 to 8 µs better.
+- **grpc64 and command64.** The command path in Python costs some 50 to 60 µs a command on an idle
+  machine, and as much again in the caller; over gRPC the library's own Python side takes about as
+  much as all of ours. With both cores busy neither hides behind the other. uvloop measured 3 %
+  faster, gathering groups in the committer 5 %; a front door and a command path in Rust are what
+  is left to try.
+"""
+
+
+def write(data: dict[str, Any], folder: pathlib.Path) -> None:
+    """Write the page into `folder`, beside the plots."""
+    machine, versions = data["machine"], data["versions"]
+    names = ", ".join(f"{name} {version}" for name, version in versions.items())
+    lines = [
+        HEAD,
+        f"{data['date']}, {machine['cores']} × {machine['cpu']}, {machine['system']}; {names}.\n",
+        "| id | work | ours | others | ours ÷ theirs | flush µs | target | met |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in data["results"]:
+        others = "<br>".join(f"{name} {figure:,.0f}" for name, figure in row["compared"].items())
+        ratios = "<br>".join(f"{ratio:.2f} × {name}" for name, ratio in row["ratios"].items())
+        cells = [
+            row["id"],
+            row["work"],
+            f"{row['ours']:,.0f} {row['unit']}",
+            others,
+            ratios.replace("|", " or "),
+            f"{row['flush_us']:.0f}",
+            row["target"],
+            "yes" if row["met"] else "**no**",
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    plots = dict.fromkeys(row["group"] for row in data["results"])
+    lines += ["", *(f"![{group}]({group}.svg)\n" for group in plots)]
+    (folder / "README.md").write_text("\n".join(lines) + NOTES)
