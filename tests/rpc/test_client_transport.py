@@ -32,6 +32,16 @@ async def test_timeout_is_a_remote_error(served: Any) -> None:
     assert caught.value.code == "DEADLINE_EXCEEDED"
 
 
+async def test_timeout_of_zero_has_passed(served: Any) -> None:
+    """gRPC takes 0 for no deadline, and the call went through."""
+    served.commands.hold = asyncio.Event()
+
+    with pytest.raises(errors.RemoteError) as caught:
+        await served.transport.unary(HANDLE, b"", timeout_s=0.0)
+
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
 async def test_server_that_is_not_there_is_unavailable() -> None:
     transport = GrpcTransport("127.0.0.1:9")
 

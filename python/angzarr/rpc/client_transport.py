@@ -45,7 +45,7 @@ class GrpcTransport:
         if call is None:
             call = self._unary[method] = self._channel.unary_unary(method)
         try:
-            return await call(request, timeout=timeout_s, metadata=_pairs(metadata))
+            return await call(request, timeout=_timeout(timeout_s), metadata=_pairs(metadata))
         except grpc.aio.AioRpcError as error:
             raise error_from_rpc(error) from error
 
@@ -59,7 +59,7 @@ class GrpcTransport:
     ) -> AsyncIterator[bytes]:
         """One request, many answers; ending the iteration early cancels the call."""
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
-        call = start(request, timeout=timeout_s, metadata=_pairs(metadata))
+        call = start(request, timeout=_timeout(timeout_s), metadata=_pairs(metadata))
         try:
             async for answer in call:
                 yield answer
@@ -99,7 +99,7 @@ class SyncGrpcTransport:
         if call is None:
             call = self._unary[method] = self._channel.unary_unary(method)
         try:
-            return call(request, timeout=timeout_s, metadata=_pairs(metadata))
+            return call(request, timeout=_timeout(timeout_s), metadata=_pairs(metadata))
         except grpc.RpcError as error:
             raise error_from_rpc(error) from error
 
@@ -113,7 +113,7 @@ class SyncGrpcTransport:
     ) -> Iterator[bytes]:
         """One request, many answers; ending the iteration early cancels the call."""
         start: grpc.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(method)
-        call = start(request, timeout=timeout_s, metadata=_pairs(metadata))
+        call = start(request, timeout=_timeout(timeout_s), metadata=_pairs(metadata))
         try:
             yield from call
         except grpc.RpcError as error:
@@ -124,6 +124,11 @@ class SyncGrpcTransport:
     def close(self) -> None:
         """Let go of the connection; calls in flight are cancelled. Idempotent."""
         self._channel.close()
+
+
+def _timeout(timeout_s: float | None) -> float | None:
+    """gRPC takes 0 for no deadline; to us it is one that has passed."""
+    return timeout_s if timeout_s is None else max(timeout_s, 1e-6)
 
 
 def _pairs(metadata: Mapping[str, str | bytes]) -> tuple[tuple[str, str | bytes], ...] | None:

@@ -13,6 +13,7 @@
 
 mod api;
 mod append;
+mod branch;
 mod cache;
 mod cascade;
 mod change;

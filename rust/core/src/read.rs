@@ -5,20 +5,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::api::{Book, Stream};
+use crate::branch::View;
 use crate::cache::{Tail, Ticket};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::key::{self, Family, StreamKey};
 use crate::record::ChunkView;
 use crate::store::{Store, disk, is_main};
 use crate::wire::{self, Cover};
-
-/// A composite stream: main's pages below `base`, then own ones up to `next`. Pages below `next` never change.
-pub struct View {
-    main: Option<StreamKey>,
-    own: Option<StreamKey>,
-    base: u64,
-    pub next: u64,
-}
 
 /// Pages of a composite read: slices of hot tails where these reach, so that a book is one copy of each byte.
 #[derive(Default)]
@@ -275,80 +268,6 @@ impl Store {
         match (&view.main, view.base.checked_sub(1)) {
             (Some(main), Some(last)) => self.snapshot_at(main, last),
             _ => Ok(None),
-        }
-    }
-
-    pub fn next_sequence(&self, stream: &Stream, divergence: Option<u64>) -> Result<u64> {
-        Ok(self.view(stream, divergence)?.next)
-    }
-
-    pub fn divergence(&self, stream: &Stream) -> Result<Option<u64>> {
-        match self.timelines().stream(stream) {
-            Some(own) if !is_main(stream) => self.pin(&own),
-            _ => Ok(None),
-        }
-    }
-
-    /// Where the composite stream begins, turns and ends now (EDN-4 to EDN-8).
-    pub fn view(&self, stream: &Stream, divergence: Option<u64>) -> Result<View> {
-        let timelines = self.timelines();
-        if is_main(stream) {
-            let own = timelines.stream(stream);
-            let next = own.map_or(Ok(0), |own| self.head(&own))?;
-            return Ok(View {
-                main: None,
-                own,
-                base: 0,
-                next,
-            });
-        }
-        // Main first: a branch that is unpinned after this was unpinned when main ended there.
-        let main = timelines.main_of(stream);
-        let main_next = main.map_or(Ok(0), |main| self.head(&main))?;
-        let own = self.timelines().stream(stream);
-        if let Some(own) = own
-            && let Some((pinned, next)) = self.branch_ends(&own)?
-        {
-            if let Some(requested) = divergence.filter(|requested| *requested != pinned) {
-                return Err(Error::DivergenceConflict { pinned, requested });
-            }
-            return Ok(View {
-                main,
-                own: Some(own),
-                base: pinned,
-                next,
-            });
-        }
-        let base = divergence.unwrap_or(main_next);
-        if base > main_next {
-            return Err(Error::InvalidDivergence {
-                requested: base,
-                next_sequence: main_next,
-            });
-        }
-        Ok(View {
-            main,
-            own,
-            base,
-            next: base,
-        })
-    }
-
-    /// Where a branch is pinned and ends; a hot tail of one begins at its pin.
-    fn branch_ends(&self, own: &StreamKey) -> Result<Option<(u64, u64)>> {
-        if let Ok(tail) = self.cache.get(own) {
-            return Ok(Some((tail.base, tail.next())));
-        }
-        let Some(pinned) = self.pin(own)? else {
-            return Ok(None);
-        };
-        Ok(Some((pinned, self.own_next(own)?.unwrap_or(pinned))))
-    }
-
-    fn head(&self, own: &StreamKey) -> Result<u64> {
-        match self.cache.get(own) {
-            Ok(tail) => Ok(tail.next()),
-            Err(_) => Ok(self.own_next(own)?.unwrap_or(0)),
         }
     }
 
