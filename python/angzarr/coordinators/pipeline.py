@@ -7,8 +7,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
@@ -92,17 +91,25 @@ class Repeated(Exception):
     """The append's key is known: another delivery was faster."""
 
 
-@contextmanager
-def storing(work: str) -> Generator[None, None, None]:
-    """Turn a failing backend into StorageFailed; errors that say more pass as they are."""
-    try:
-        yield
-    except StoreUnavailable as error:
-        if (
-            type(error) is not StoreUnavailable
-        ):  # closed, locked, forked: the store's state, not a failure
-            raise
-        raise StorageFailed(work, str(error)) from error
+class storing:
+    """Turn a failing backend into StorageFailed; errors that say more pass as they are.
+
+    A class, since a generator's context costs a microsecond or two, several times a command.
+    """
+
+    __slots__ = ("_work",)
+
+    def __init__(self, work: str) -> None:
+        self._work = work
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        if kind is StoreUnavailable:  # not closed, locked, forked: the store's state, no failure
+            raise StorageFailed(self._work, str(error)) from error
 
 
 class Pipeline:
