@@ -20,7 +20,9 @@ from benches.stores import IN_FLIGHT, Loop
 
 EVENTS = 100
 REBUILDS = 200
-COMMANDS = 3_200
+EACH = 50
+"""Commands to one account, in every contender."""
+COMMANDS = EACH * IN_FLIGHT
 
 
 class PeerAccount(PeerAggregate):
@@ -110,26 +112,27 @@ def command64() -> Iterator[dict[str, Run]]:
         async def commands(merge: Literal["aggregate_handles"] | None) -> None:
             async def work() -> None:
                 root = uuid.uuid4()
-                for _ in range(COMMANDS // IN_FLIGHT):
+                for _ in range(EACH):
                     await accounts.send(root, Deposit(1), merge=merge)
 
             await asyncio.gather(*(work() for _ in range(IN_FLIGHT)))
 
-        def peer_work(count: int) -> None:
-            account_id = peer.open()
-            for _ in range(count):
-                peer.deposit(account_id, 1)
+        def peer_work(accounts: int) -> None:
+            for _ in range(accounts):
+                account_id = peer.open()
+                for _ in range(EACH):
+                    peer.deposit(account_id, 1)
 
-        def peer_threads(threads: int, count: int) -> None:
-            with ThreadPoolExecutor(threads) as pool:
-                for done in [pool.submit(peer_work, count // threads) for _ in range(threads)]:
+        def peer_threads() -> None:
+            with ThreadPoolExecutor(IN_FLIGHT) as pool:
+                for done in [pool.submit(peer_work, 1) for _ in range(IN_FLIGHT)]:
                     done.result()
 
         yield {
             OURS: lambda: rate(COMMANDS, lambda: loop(commands("aggregate_handles"))),
             "angzarr, plain send": lambda: rate(COMMANDS, lambda: loop(commands(None))),
-            "eventsourcing": lambda: rate(320, lambda: peer_work(320)),
-            "eventsourcing 64 threads": lambda: rate(640, lambda: peer_threads(IN_FLIGHT, 640)),
+            "eventsourcing": lambda: rate(6 * EACH, lambda: peer_work(6)),
+            "eventsourcing 64 threads": lambda: rate(COMMANDS, peer_threads),
         }
 
 

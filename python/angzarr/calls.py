@@ -235,31 +235,30 @@ def command_request(
     request = wire.CommandRequest(sync_mode=_choice("sync_mode", sync_mode, SYNCS))
     request.command.cover.CopyFrom(cover)
     page = request.command.pages.add()
-    page.command.CopyFrom(pack(command, cover.domain))
+    if isinstance(command, Any):
+        page.command.CopyFrom(command)
+    else:
+        page.command.type_url, page.command.value = codec.encode(command, cover.domain)
     metadata: dict[str, str | bytes] = {}
     if merge not in (None, "aggregate_handles") and expected_sequence is None:
         raise ValueError(f"merge={merge!r} compares sequences; give expected_sequence too")
     if expected_sequence is None and merge is None:
-        page.header.angzarr_deferred.CopyFrom(_deferred(idempotency))
+        # A source that stands for one send: the key of CMD-26 is this, the type name and the
+        # command's bytes.
+        source = page.header.angzarr_deferred.source
+        source.domain = CALLER
+        source.root.value = root_of(idempotency) if idempotency else uuid.uuid4().bytes
     else:
         page.header.sequence = expected_sequence or 0
         page.merge_strategy = _choice("merge", merge or "commutative", MERGES)
         if idempotency:
-            source = Cover(CALLER, root_of(idempotency))
-            metadata[PROVENANCE_KEY] = provenance_bytes(Provenance(source, 0))
+            key = Provenance(Cover(CALLER, root_of(idempotency)), 0)
+            metadata[PROVENANCE_KEY] = provenance_bytes(key)
     if cascade_id:
         request.cascade_id = cascade_id
     if cover.correlation_id:
         metadata[CORRELATION_KEY] = cover.correlation_id
     return request.SerializeToString(), metadata
-
-
-def _deferred(idempotency: str) -> wire.AngzarrDeferredSequence:
-    """A source that stands for one send: the key of CMD-26 is this, the type name and the
-    command's bytes."""
-    root = root_of(idempotency) if idempotency else uuid.uuid4().bytes
-    source = wire.Cover(root=wire.UUID(value=root), domain=CALLER)
-    return wire.AngzarrDeferredSequence(source=source)
 
 
 def provenance_bytes(provenance: Provenance) -> bytes:
