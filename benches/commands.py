@@ -14,7 +14,7 @@ from eventsourcing.domain import Aggregate as PeerAggregate
 from eventsourcing.domain import event
 
 from angzarr import App
-from benches.bank import Account, Deposit
+from angzarr.examples.bank.app import Account, Deposit
 from benches.harness import OURS, Bench, Run, Target, rate, scratch
 from benches.stores import IN_FLIGHT, Loop
 

@@ -25,6 +25,7 @@ from benches.peers import free_port, process, wait
 from benches.stores import IN_FLIGHT, Loop
 
 HERE = pathlib.Path(__file__).resolve().parent
+BANK = "angzarr.examples.bank.app"
 CALLS = 3_200
 BOOK_EVENTS = 100
 HANDLE_COMMAND = "/angzarr.CommandHandlerCoordinatorService/HandleCommand"
@@ -133,7 +134,7 @@ def grpc64() -> Iterator[dict[str, Run]]:
     with (
         scratch() as folder,
         contextlib.closing(Loop()) as loop,
-        ours(folder, HERE / "bank.py") as address,
+        ours(folder, BANK) as address,
         connected(loop, address) as channel,
     ):
         size = len(channel.call(HANDLE_COMMAND, deposit(uuid.uuid4().bytes)))
@@ -149,7 +150,7 @@ def grpcbook() -> Iterator[dict[str, Run]]:
     with (
         scratch() as folder,
         contextlib.closing(Loop()) as loop,
-        ours(folder, HERE / "bank.py") as address,
+        ours(folder, BANK) as address,
         connected(loop, address) as channel,
     ):
         root = uuid.uuid4().bytes
