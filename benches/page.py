@@ -26,7 +26,7 @@ A target that is missed stays here as missed. What stands in the way:
   preallocated log as ours does, and its round trip over a socket costs little more than our
   hand-over to the committer and back. Where a flush takes 100 µs the ratio has little room above
   1.3; runs on this machine gave 1.2 to 1.3 against PostgreSQL and 2.5 to 3.7 against umadb. A
-  growing log (RocksDB's own) measured 25 µs worse, O_DIRECT with O_DSYNC 5 to 8 µs better, a
+  growing log measured some 30 µs worse, O_DIRECT with O_DSYNC 8 to 15 µs better (bare C loops), a
   committer that spins before it sleeps nothing.
 - **grpc64.** The command path in Python costs some 50 to 60 µs a command on an idle machine, and
   the gRPC library's own Python side as much again; with both cores busy neither hides behind the

@@ -1,9 +1,8 @@
 """Every snippet of the README and the guide is executed, file by file, in a folder of its own.
 
 ```python title="x.py"``` is written to that file, other python blocks are run as programs;
-```console``` blocks run their
-`$` lines in one shell session, in which a line that ends with `&` starts a server and waits until
-it listens.
+```console``` blocks run their `$` lines in one shell session, in which a line that ends with `&`
+starts a server and waits until it listens.
 """
 
 from __future__ import annotations

@@ -1,9 +1,8 @@
 """The caller's face: the same over gRPC and in process.
 
     async with connect("127.0.0.1:1310") as client:
-        account = client.domain(Account)                       # or domain("account")
-        sent = await account.send("alice", Deposit(500))
-        async for event in account.events("alice"):
+        account = client.domain(Account)                       # or domain("account") sent = await
+        account.send("alice", Deposit(500)) async for event in account.events("alice"):
             print(event.sequence, event.payload)
 
 `caller_sync.py` is generated from this file: the same names, without `await`.

@@ -57,8 +57,7 @@ class Provenance:
     """Which output of which reaction a command, fact or notification is (CMD-26).
 
     kind: COMMAND, REJECTION, COMPENSATE or FACT. index: the output's number, or the SHA-256 of
-    type name and
-    command bytes where a 0.3 client gives none.
+    type name and command bytes where a 0.3 client gives none.
     """
 
     source: Cover

@@ -60,8 +60,8 @@ class Call:
 @dataclass(frozen=True, slots=True)
 class Loaded:
     """A stream as a command's handler sees it. pin: the divergence that its append has to hold;
-    is_pin_ours: nobody
-    asked for it, it only tells whether the branch was begun elsewhere meanwhile."""
+    is_pin_ours: nobody asked for it, it only tells whether the branch was begun elsewhere
+    meanwhile."""
 
     view: View
     pin: int | None

@@ -25,8 +25,8 @@ def provenance_of(
     """The request's provenance; None for a direct client's request, and for a source that names no
     stream.
 
-    header: the one that may be `angzarr_deferred`. pages: what is hashed where no metadata
-    counts the outputs. Raises InvalidInput for a source root of the wrong length, or fields outside
+    header: the one that may be `angzarr_deferred`. pages: what is hashed where no metadata counts
+    the outputs. Raises InvalidInput for a source root of the wrong length, or fields outside
     CMD-2.
     """
     encoded = context.metadata.get(METADATA)

@@ -1,10 +1,8 @@
 """The event store port: what a coordinator needs of a store (STO-1 to STO-16).
 
 Pages and books cross as encoded `EventPage` and `EventBook` messages. Times are nanoseconds since
-the epoch. The
-memory store (`stores/memory.py`) is the page to read when you write an adapter;
-`angzarr.testing.contracts` is the
-suite it has to pass.
+the epoch. The memory store (`stores/memory.py`) is the page to read when you write an adapter;
+`angzarr.testing.contracts` is the suite it has to pass.
 """
 
 from __future__ import annotations
@@ -142,9 +140,8 @@ class EventStore(Protocol):
     """Streams of pages, the publication log and the cascade records of one backend.
 
     Every method raises StoreClosed after close(), StoreForked in a forked child, StoreUnavailable
-    when the backend
-    fails, CorruptData when what it reads is not what was written. Any spelling of main reaches
-    main.
+    when the backend fails, CorruptData when what it reads is not what was written. Any spelling of
+    main reaches main.
     """
 
     async def append(
@@ -309,8 +306,8 @@ class EventStore(Protocol):
         close() ends a wait with StoreClosed.
 
         Entries of deleted editions are skipped. Pages of an entry are as consumers see them:
-        released revoked pages
-        and markers as NoOps, released confirmed pages with committed=true (CAS-9).
+        released revoked pages and markers as NoOps, released confirmed pages with committed=true
+        (CAS-9).
         """
         ...
 

@@ -26,14 +26,11 @@ class SnapshotStore(Protocol):
         one step.
 
         SNAP-6: of the snapshots *below* the one put, TRANSIENT ones go; DEFAULT ones go that are
-        not among the newest
-        `keep_last` of all; PERSIST ones stay. The put one is then subject to the same rule if
-        newer ones exist. Any
-        number of retention of the wire that is unknown counts as DEFAULT. max_age_s: non-PERSIST
-        ones stored longer
-        ago by the store's clock go too, the newest excepted. Raises InvalidInput when it does not
-        parse, TooLarge
-        over max_append_bytes + 64 KiB.
+        not among the newest `keep_last` of all; PERSIST ones stay. The put one is then subject to
+        the same rule if newer ones exist. Any number of retention of the wire that is unknown
+        counts as DEFAULT. max_age_s: non-PERSIST ones stored longer ago by the store's clock go
+        too, the newest excepted. Raises InvalidInput when it does not parse, TooLarge over
+        max_append_bytes + 64 KiB.
         """
         ...
 

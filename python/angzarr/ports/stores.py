@@ -54,8 +54,7 @@ class Stores(Protocol):
         """Write a consistent copy into the new directory `target` while the store serves.
 
         progress: called with (bytes done, bytes in all). InvalidInput if the target exists and is
-        not empty, or the
-        backend keeps nothing on disk.
+        not empty, or the backend keeps nothing on disk.
         """
         ...
 
