@@ -25,7 +25,7 @@ A target that is missed stays here as missed. What stands in the way:
 - **append1.** One caller's commit is one flush, for PostgreSQL as for us: it overwrites a
   preallocated log as ours does, and its round trip over a socket costs little more than our
   hand-over to the committer and back. Where a flush takes 100 µs the ratio has little room above
-  1.3; runs on this machine gave 1.2 to 1.3 against PostgreSQL and 2.5 to 3.7 against umadb. A
+  1.3; runs on this machine gave 1.1 to 1.3 against PostgreSQL and 2.5 to 3.7 against umadb. A
   growing log measured some 30 µs worse, O_DIRECT with O_DSYNC 8 to 15 µs better (bare C loops), a
   committer that spins before it sleeps nothing.
 - **diverge1000 against a plain read** gave 0.85, 0.87 and 0.93 in three runs, around its target:
