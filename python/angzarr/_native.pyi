@@ -1,4 +1,6 @@
-"""The engine: an event store on RocksDB. `stores/rocksdb.py` is its only caller.
+"""The engine, an event store on RocksDB, and the front door, a gRPC server.
+
+`stores/rocksdb.py` is the engine's only caller, `rpc/door.py` the door's. For the engine:
 
 A cover's domain, edition, root (16 bytes) and correlation_id are read as attributes; the edition is
 never "". Times are nanoseconds since the epoch. Every call raises the classes of `angzarr.errors`
@@ -7,11 +9,12 @@ raises OverflowError.
 """
 
 from collections.abc import Sequence
+from os import PathLike
 from typing import Any, Final, TypeAlias, final
 
 from angzarr.cover import Cover
 
-__all__ = ["FORMAT_VERSION", "Change", "Mailbox", "Store"]
+__all__ = ["FORMAT_VERSION", "Change", "Door", "Mailbox", "Store"]
 
 FORMAT_VERSION: Final[int]
 
@@ -21,6 +24,14 @@ _Record: TypeAlias = tuple[int, str, bytes, bytes]
 """Op (0 put, 1 put unless the key exists, 2 delete), space, key, value (ignored by a delete)."""
 _Decision: TypeAlias = tuple[str, str, str, int]
 """Cascade id, COMMIT or ROLLBACK, reason, when."""
+
+_Call: TypeAlias = tuple[int, int, bytes | None, int | None, dict[str, str | bytes], str]
+"""Id, index of the method, request (None if there are many), deadline by time.monotonic_ns(),
+metadata, peer as `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT` or `unix:`."""
+_Signal: TypeAlias = tuple[str, int, bytes | str | None]
+"""Name, id of a call or 0, and what it brings: `message` a further request, `last_message` None: no
+other one comes; `room`: `send` may go on; `gone`: nobody waits for the answer; `idle`, `stopped`;
+`warning` and `note` a text for the log."""
 
 @final
 class Change:
@@ -89,6 +100,88 @@ class Change:
     @staticmethod
     def records(records: Sequence[_Record]) -> Change:
         """Named durable values, all or none. Outcome: None."""
+
+@final
+class Door:
+    """The front door: HTTP/2 and gRPC on a thread of its own, bytes to and from one event loop.
+
+    A call has an id, never used twice; an answer to one that is over goes nowhere. Metadata are
+    pairs with lower-case keys, bytes under those that end in `-bin`; ValueError for what can't
+    travel. RuntimeError after a fork.
+    """
+
+    def __new__(
+        cls,
+        methods: Sequence[tuple[str, bool]],
+        message_bytes_max: int,
+        calls_max: int,
+        now_ns: int,
+        tls: tuple[bytes, bytes, bytes | None] | None,
+    ) -> Door:
+        """Nothing listens yet.
+
+        methods: path, and whether its calls have many requests; any other path is UNIMPLEMENTED.
+        message_bytes_max: of one request, beyond which it is not read. calls_max: at once; further
+        ones are RESOURCE_EXHAUSTED. now_ns: time.monotonic_ns(). tls: PEM files' contents:
+        certificates, key, and who signs clients' certificates, None if they need none; InvalidInput
+        for what is not that.
+        """
+
+    def bind_tcp(self, host: str, port: int) -> int:
+        """Listen on each address of `host`, on one port, which is returned; 0 takes a free one.
+
+        Raises InvalidInput for an address that is taken or not ours.
+        """
+
+    def bind_unix(self, path: str | PathLike[str]) -> None:
+        """Listen on a Unix socket, whose file is made. Raises InvalidInput as bind_tcp."""
+
+    def start(self) -> None:
+        """Serve what was bound."""
+
+    def fileno(self) -> int:
+        """Readable when there is something to drain."""
+
+    def drain(self) -> tuple[list[_Call], list[_Signal]]:
+        """What has come since the last time. New calls are to be looked at before the signals."""
+
+    def reply(self, id: int, message: bytes) -> None:
+        """Answer with one message and end with OK. Goes out with the next flush."""
+
+    def accept(self, id: int, metadata: Sequence[tuple[str, str | bytes]]) -> None:
+        """Begin an answer with initial metadata. Goes out with the next flush."""
+
+    def send(self, id: int, message: bytes) -> bool:
+        """Add a message to an answer; False if the next one is to wait for the signal `room`.
+
+        Goes out with the next flush.
+        """
+
+    def finish(
+        self, id: int, code: int, message: str, trailers: Sequence[tuple[str, str | bytes]]
+    ) -> None:
+        """End an answer with gRPC's code, a message of any text and trailing metadata.
+
+        Goes out with the next flush.
+        """
+
+    def took(self, id: int, size_bytes: int) -> None:
+        """The request of a signal `message`, of so many bytes, was read: others may come."""
+
+    def flush(self) -> None:
+        """Let out what was said since the last time; one wake-up for all of it."""
+
+    def refuse(self) -> None:
+        """No new connections and calls; the signal `idle` tells when none runs. Idempotent."""
+
+    def close(self) -> None:
+        """End calls with UNAVAILABLE, then connections and thread, which `stopped` tells.
+
+        Idempotent.
+        """
+
+    def join(self) -> None:
+        """Return when the thread has ended."""
 
 @final
 class Mailbox:

@@ -1,9 +1,12 @@
-//! `angzarr._native`: the engine for Python. Converts, detaches, calls the core, maps the error.
+//! `angzarr._native`: the engine and the front door for Python. Converts, detaches, calls the core,
+//! maps the error.
 #![forbid(unsafe_code)]
 
 mod change;
 mod convert;
+mod door;
 mod error;
+mod inbox;
 mod mailbox;
 mod store;
 
@@ -15,6 +18,8 @@ mod _native {
 
     #[pymodule_export]
     use crate::change::Change;
+    #[pymodule_export]
+    use crate::door::Door;
     #[pymodule_export]
     use crate::mailbox::Mailbox;
     #[pymodule_export]
