@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc.aio
 import pytest
@@ -13,6 +14,7 @@ import pytest
 from angzarr.ports.components import CallContext
 from angzarr.rpc.client_transport import GrpcTransport
 from angzarr.rpc.server import Server, ServerOptions
+from angzarr.rpc.services import Rpc
 
 
 @dataclass
@@ -174,3 +176,42 @@ async def serve() -> AsyncIterator[Serve]:
 @pytest.fixture
 async def served(serve: Serve) -> Served:
     return await serve()
+
+
+@dataclass
+class Opened:
+    """A running server of some methods of `test.Test`."""
+
+    server: Server
+    address: str
+    channel: grpc.aio.Channel
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Callable[..., Awaitable[Opened]]]:
+    """Start a server of methods: an Rpc's kind by its name, as in opened(unary=call, grace_s=1).
+
+    The method of `unary` is /test.Test/unary, and so on; other arguments are ServerOptions.
+    """
+    kinds = {"unary", "stream", "live", "both", "whole"}
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(*rpcs: Rpc, **arguments: Any) -> Opened:
+            made = [
+                Rpc(service="test.Test", method=kind, **{kind: call})
+                for kind, call in arguments.items()
+                if kind in kinds
+            ]
+            options = {key: value for key, value in arguments.items() if key not in kinds}
+            server = Server(
+                rpcs=(*rpcs, *made), options=ServerOptions(**{"port": 0, "grace_s": 0.2, **options})
+            )
+            address = (await server.start())[0]
+            stack.push_async_callback(server.stop)
+            channel = grpc.aio.insecure_channel(
+                address, options=(("grpc.max_receive_message_length", -1),)
+            )
+            stack.push_async_callback(channel.close)
+            return Opened(server, address, channel)
+
+        yield start

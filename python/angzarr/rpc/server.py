@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import grpc
-import grpc.aio
-
 from angzarr.errors import InvalidInput
 from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
+from angzarr.rpc.door import Door
 from angzarr.rpc.health import Health
 from angzarr.rpc.reflection import reflection_rpcs
 from angzarr.rpc.services import (
     Commands,
     Queries,
     Rpc,
-    ServiceTable,
     Streams,
     command_rpcs,
     query_rpcs,
     stream_rpcs,
 )
-from angzarr.rpc.tls import TlsFiles, server_credentials
+from angzarr.rpc.tls import TlsFiles
 
 DEFAULT_PORT: Final = 1310
 MESSAGE_SIZE_KB: Final = 10_240
@@ -82,9 +79,8 @@ class Server:
         if self._options.reflection:
             served += reflection_rpcs({rpc.service for rpc in served})
         self.services: tuple[str, ...] = tuple(sorted({rpc.service for rpc in served}))
-        limit = self._options.message_size_kb * 1024
-        self._table = ServiceTable(served, message_bytes_max=limit)
-        self._server: grpc.aio.Server | None = None
+        self._rpcs = tuple(served)
+        self._door: Door | None = None
         self._inode: tuple[int, int] | None = None
         self.addresses: tuple[str, ...] = ()
         if admin:
@@ -101,19 +97,20 @@ class Server:
             raise InvalidInput("transport", "a TCP port or a Unix socket", "neither")
         if options.socket is not None:
             sockets.claim(options.socket)
-        server = grpc.aio.server(options=_channel_options(options.message_size_kb * 1024))
-        server.add_generic_rpc_handlers((self._table,))
+        limit = options.message_size_kb * 1024
+        door = Door(self._rpcs, message_bytes_max=limit, tls=options.tls)
         try:
-            self.addresses = tuple(self._bind(server))
-            await server.start()
+            self.addresses = tuple(self._bind(door))
+            if options.socket is not None:
+                options.socket.chmod(0o600)
+                found = options.socket.stat()
+                self._inode = found.st_dev, found.st_ino
+            door.start()
         except BaseException:
-            await server.stop(None)  # lets go of what is bound already
+            await door.stop(0)  # lets go of what is bound already
+            self._remove_socket()
             raise
-        if options.socket is not None:
-            options.socket.chmod(0o600)
-            found = options.socket.stat()
-            self._inode = found.st_dev, found.st_ino
-        self._server = server
+        self._door = door
         return self.addresses
 
     async def stop(self, grace_s: float | None = None) -> None:
@@ -122,16 +119,14 @@ class Server:
         Live streams end at once. Idempotent.
         """
         self.health.drain()
-        self._table.end_live()
-        server, self._server = self._server, None
-        if server is not None:
-            await server.stop(self._options.grace_s if grace_s is None else grace_s)
+        if self._door is not None:
+            await self._door.stop(self._options.grace_s if grace_s is None else grace_s)
         self._remove_socket()
 
     async def wait(self) -> None:
         """Return when the server has stopped."""
-        if self._server is not None:
-            await self._server.wait_for_termination()
+        if self._door is not None:
+            await self._door.wait()
 
     async def __aenter__(self) -> Server:
         await self.start()
@@ -140,30 +135,13 @@ class Server:
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    def _bind(self, server: grpc.aio.Server) -> Iterator[str]:
-        host, port, socket = (
-            _bracketed(self._options.host),
-            self._options.port,
-            self._options.socket,
-        )
+    def _bind(self, door: Door) -> Iterator[str]:
+        host, port, socket = self._options.host, self._options.port, self._options.socket
         if port is not None:
-            yield f"{host}:{self._listen(server, f'{host}:{port}')}"
+            yield f"{_bracketed(host)}:{door.bind_tcp(_bracketed(host), port)}"
         if socket is not None:
-            self._listen(server, f"unix:{socket}")
+            door.bind_unix(socket)
             yield f"unix:{socket}"
-
-    def _listen(self, server: grpc.aio.Server, address: str) -> int:
-        tls = self._options.tls
-        try:
-            if tls is None:
-                port = server.add_insecure_port(address)
-            else:
-                port = server.add_secure_port(address, server_credentials(tls))
-        except RuntimeError as error:
-            raise InvalidInput("server address", "free and of this machine", address) from error
-        if port == 0:
-            raise InvalidInput("server address", "free and of this machine", address)
-        return port
 
     def _remove_socket(self) -> None:
         """Remove our socket's file, unless another server has put its own in the place."""
@@ -177,15 +155,6 @@ class Server:
             return
         if (found.st_dev, found.st_ino) == self_inode:
             path.unlink(missing_ok=True)
-
-
-def _channel_options(message_bytes_max: int) -> Sequence[tuple[str, int]]:
-    # Twice the limit, so that our own check answers with a kind; gRPC's own cut-off has none.
-    return (
-        ("grpc.max_receive_message_length", 2 * message_bytes_max),
-        ("grpc.max_send_message_length", 2 * message_bytes_max),
-        ("grpc.so_reuseport", 0),
-    )
 
 
 def _bracketed(host: str) -> str:

@@ -1,34 +1,30 @@
-"""Which coordinator call answers which gRPC method, and how bytes get there and back.
+"""Which coordinator call answers which gRPC method.
 
-No handler has a serializer: a request's bytes go to the coordinator and its bytes go out. Calls
-hold no gRPC types, so another front door can use the same table.
+No handler has a serializer: a request's bytes go to the coordinator and its bytes go out.
+`rpc/door.py` runs the calls.
 """
 
 from __future__ import annotations
 
 import ipaddress
-import time
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, NoReturn, Protocol, cast
+from typing import Final, Protocol
 from urllib.parse import unquote
 
-import grpc
-import grpc.aio
-
-from angzarr.errors import NotPermitted, RemoteError, TooLarge
+from angzarr.errors import NotPermitted, TooLarge
 from angzarr.ports.components import CallContext
-from angzarr.rpc.status import status_of
+from angzarr.rpc.status import Status
 
 COMMANDS: Final = "angzarr.CommandHandlerCoordinatorService"
 QUERIES: Final = "angzarr.EventQueryService"
 STREAMS: Final = "angzarr.EventStreamService"
 
-Context = grpc.aio.ServicerContext[bytes, bytes]
 Unary = Callable[[bytes, CallContext], Awaitable[bytes]]
 ServerStream = Callable[[bytes, CallContext], AsyncIterator[bytes]]
 Live = Callable[[bytes], Awaitable["Subscription"]]
 BothStream = Callable[[AsyncIterator[bytes], CallContext], AsyncIterator[bytes]]
+Whole = Callable[["Exchange"], Awaitable[Status]]
 
 
 class Commands(Protocol):
@@ -64,11 +60,39 @@ class Streams(Protocol):
     async def open(self, request: bytes) -> Subscription: ...
 
 
+class Exchange(Protocol):
+    """One call, with all that its answer may be made of."""
+
+    @property
+    def context(self) -> CallContext: ...
+
+    @property
+    def peer(self) -> str:
+        """gRPC's name of the caller: `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT`, `unix:`."""
+        ...
+
+    async def read(self) -> bytes | None:
+        """The next request, None after the last. Raises TooLarge."""
+        ...
+
+    def accept(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
+        """Begin the answer with initial metadata; only before the first `send`, and once.
+
+        Raises ValueError for metadata that can't travel.
+        """
+        ...
+
+    async def send(self, answer: bytes) -> None:
+        """Send one answer; returns when there is room for another one. Raises TooLarge."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rpc:
-    """One method: full service name, method name, and the call that answers it, one of four kinds.
+    """One method: full service name, method name, and the call that answers it, one of five kinds.
 
     live: a stream that ends when the server drains; its initial metadata says that it is accepted.
+    whole: for those that need all of a call; has_many_requests: whether clients may send many.
     too_large_hint: what to do instead when an answer is over the message limit.
     is_local_only: for callers on this machine only.
     """
@@ -79,6 +103,8 @@ class Rpc:
     stream: ServerStream | None = None
     live: Live | None = None
     both: BothStream | None = None
+    whole: Whole | None = None
+    has_many_requests: bool = False
     too_large_hint: str = ""
     is_local_only: bool = False
 
@@ -121,151 +147,17 @@ def stream_rpcs(streams: Streams) -> tuple[Rpc, ...]:
     return (Rpc(service=STREAMS, method="Subscribe", live=streams.open),)
 
 
-class ServiceTable(grpc.GenericRpcHandler):
-    """All methods of one server by path; anything else answers UNIMPLEMENTED with a kind.
-
-    message_bytes_max: what a request or an answer may have (WIRE-14).
-    """
-
-    def __init__(self, rpcs: Sequence[Rpc], *, message_bytes_max: int) -> None:
-        self._live: set[Subscription] = set()
-        self._is_draining = False
-        self._limit = message_bytes_max
-        self._handlers = {rpc.path: self._handler(rpc) for rpc in rpcs}
-
-    def service(
-        self, handler_call_details: grpc.HandlerCallDetails
-    ) -> grpc.RpcMethodHandler[bytes, bytes] | None:
-        return self._handlers.get(handler_call_details.method) or _UNIMPLEMENTED
-
-    def end_live(self) -> None:
-        """End every live stream with UNAVAILABLE, since none of them ends by itself."""
-        self._is_draining = True
-        for subscription in tuple(self._live):
-            subscription.close()
-
-    def _handler(self, rpc: Rpc) -> grpc.RpcMethodHandler[bytes, bytes]:
-        if rpc.unary:
-            return grpc.unary_unary_rpc_method_handler(self._unary(rpc, rpc.unary))
-        if rpc.stream:
-            return grpc.unary_stream_rpc_method_handler(self._stream(rpc, rpc.stream))
-        if rpc.live:
-            return grpc.unary_stream_rpc_method_handler(self._live_stream(rpc, rpc.live))
-        assert rpc.both
-        return grpc.stream_stream_rpc_method_handler(self._both(rpc, rpc.both))
-
-    def _unary(self, rpc: Rpc, call: Unary) -> Callable[[bytes, Context], Awaitable[bytes]]:
-        limit, is_local_only = self._limit, rpc.is_local_only
-
-        async def handle(request: bytes, context: Context) -> bytes:
-            try:
-                if is_local_only:
-                    _check_peer(rpc, context)
-                if len(request) > limit:
-                    raise _too_large(rpc, "request", len(request), limit)
-                answer = await call(request, _call_context(context))
-                if len(answer) > limit:
-                    raise _too_large(rpc, "answer", len(answer), limit)
-                return answer
-            except Exception as error:
-                await _abort(context, error)
-
-        return handle
-
-    def _stream(
-        self, rpc: Rpc, call: ServerStream
-    ) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
-        async def handle(request: bytes, context: Context) -> AsyncIterator[bytes]:
-            try:
-                if rpc.is_local_only:
-                    _check_peer(rpc, context)
-                if len(request) > self._limit:
-                    raise _too_large(rpc, "request", len(request), self._limit)
-                async for answer in self._answers(rpc, call(request, _call_context(context))):
-                    yield answer
-            except Exception as error:
-                await _abort(context, error)
-
-        return handle
-
-    def _both(
-        self, rpc: Rpc, call: BothStream
-    ) -> Callable[[AsyncIterator[bytes], Context], AsyncIterator[bytes]]:
-        async def requests(items: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-            async for item in items:
-                if len(item) > self._limit:
-                    raise _too_large(rpc, "request", len(item), self._limit)
-                yield item
-
-        async def handle(items: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-            try:
-                answers = call(requests(items), _call_context(context))
-                async for answer in self._answers(rpc, answers):
-                    yield answer
-            except Exception as error:
-                await _abort(context, error)
-
-        return handle
-
-    def _live_stream(
-        self, rpc: Rpc, call: Live
-    ) -> Callable[[bytes, Context], AsyncIterator[bytes]]:
-        async def handle(request: bytes, context: Context) -> AsyncIterator[bytes]:
-            subscription = None
-            try:
-                subscription = await call(request)
-                self._live.add(subscription)
-                if self._is_draining:  # since `open` was called
-                    subscription.close()
-                await context.send_initial_metadata(())
-                async for answer in subscription:
-                    if len(answer) > self._limit:
-                        raise _too_large(rpc, "answer", len(answer), self._limit)
-                    yield answer
-                if self._is_draining:
-                    raise RemoteError("UNAVAILABLE", "server is stopping")
-            except Exception as error:
-                await _abort(context, error)
-            finally:
-                if subscription is not None:
-                    self._live.discard(subscription)
-                    subscription.close()
-
-        return handle
-
-    async def _answers(self, rpc: Rpc, answers: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-        """Each of `answers` that is within the limit; the source is closed in any case."""
-        try:
-            async for answer in answers:
-                if len(answer) > self._limit:
-                    raise _too_large(rpc, "answer", len(answer), self._limit)
-                yield answer
-        finally:
-            if isinstance(answers, AsyncGenerator):
-                await answers.aclose()
-
-
-def _call_context(context: Context) -> CallContext:
-    remaining_s = cast("float | None", context.time_remaining())  # None without a deadline
-    deadline_ns = None if remaining_s is None else time.monotonic_ns() + int(remaining_s * 1e9)
-    return CallContext(deadline_ns, dict(context.invocation_metadata() or ()))
-
-
-async def _abort(context: Context, error: Exception) -> NoReturn:
-    status = status_of(error)
-    await context.abort(status.code, status.message, status.trailers)
-
-
-def _too_large(rpc: Rpc, what: str, size_bytes: int, limit_bytes: int) -> TooLarge:
+def too_large(rpc: Rpc, what: str, size_bytes: int, limit_bytes: int) -> TooLarge:
+    """The error for a `request` or an `answer` over the message limit (WIRE-14)."""
     hint = rpc.too_large_hint if what == "answer" else ""
     limit = f"at most {limit_bytes} bytes"
     message = f"{what} of {rpc.method} has {size_bytes} bytes, the limit is {limit}{hint}"
     return TooLarge(what, limit, size_bytes, message)
 
 
-def _check_peer(rpc: Rpc, context: Context) -> None:
-    peer = context.peer()
-    if not is_local_peer(peer):
+def check_peer(rpc: Rpc, peer: str) -> None:
+    """Raise NotPermitted if `rpc` is for callers on this machine only and `peer` is not one."""
+    if rpc.is_local_only and not is_local_peer(peer):
         raise NotPermitted(f"{rpc.method} is for callers on this machine, not for {peer}")
 
 
@@ -281,13 +173,3 @@ def is_local_peer(peer: str) -> bool:
         return False
     mapped = ip.ipv4_mapped if isinstance(ip, ipaddress.IPv6Address) else None
     return (mapped or ip).is_loopback
-
-
-async def _unimplemented(_requests: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-    await _abort(context, RemoteError("UNIMPLEMENTED", "this server has no such method"))
-    yield b""
-
-
-_UNIMPLEMENTED: Final[grpc.RpcMethodHandler[bytes, bytes]] = grpc.stream_stream_rpc_method_handler(
-    _unimplemented
-)

@@ -35,6 +35,7 @@ Trailers = tuple[tuple[str, str | bytes], ...]
 _log = logging.getLogger(__name__)
 _PLAIN = "".join(chr(c) for c in range(0x21, 0x7F) if chr(c) != "%")
 _CODES: Final = {code.name: code for code in Code}
+_NUMBERS: Final = {code: cast("tuple[int, str]", code.value)[0] for code in Code}
 
 _CODE_OF_KIND: Final = {
     "invalid_input": Code.INVALID_ARGUMENT,
@@ -56,15 +57,23 @@ _CODE_OF_KIND: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """A failed RPC's end.
+    """An RPC's end.
 
-    trailers: `angzarr-error-kind` always; field, limit and value for wrong input; the raw details
-    where there are any.
+    trailers: of a failed one `angzarr-error-kind` always; field, limit and value for wrong input;
+    the raw details where there are any.
     """
 
     code: grpc.StatusCode
     message: str
     trailers: Trailers
+
+    @property
+    def number(self) -> int:
+        """gRPC's number of the code."""
+        return _NUMBERS[self.code]
+
+
+OK: Final = Status(Code.OK, "", ())
 
 
 def status_of(error: BaseException) -> Status:

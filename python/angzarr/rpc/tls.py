@@ -1,4 +1,4 @@
-"""TLS files and what gRPC makes of them: servers and clients, TCP and Unix sockets (OPS-10)."""
+"""TLS files and what is made of them: servers and clients, TCP and Unix sockets (OPS-10)."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ class TlsFiles:
     server_name: str = ""
 
 
-def server_credentials(tls: TlsFiles) -> grpc.ServerCredentials:
-    """Credentials to listen with. Raises InvalidInput for a file that can't be read."""
+def server_pems(tls: TlsFiles) -> tuple[bytes, bytes, bytes | None]:
+    """What to listen with: certificates, key, and who signs clients' certificates if they need one.
+
+    Raises InvalidInput for a file that can't be read.
+    """
     if not tls.cert or not tls.key:
         raise InvalidInput("transport.tls", "a cert and a key", tls.cert or tls.key)
     if tls.require_client_cert and not tls.ca:
         raise InvalidInput("transport.tls.ca", "set where client certificates are required", "")
-    pair = (_read("key", tls.key), _read("cert", tls.cert))
-    ca = _read("ca", tls.ca) if tls.ca else None
-    return grpc.ssl_server_credentials(
-        [pair], root_certificates=ca, require_client_auth=tls.require_client_cert
-    )
+    ca = _read("ca", tls.ca) if tls.require_client_cert else None
+    return _read("cert", tls.cert), _read("key", tls.key), ca
 
 
 def channel_credentials(tls: TlsFiles) -> grpc.ChannelCredentials:
-    """Credentials to connect with. Raises InvalidInput as `server_credentials`."""
+    """Credentials to connect with. Raises InvalidInput as `server_pems`."""
     return grpc.ssl_channel_credentials(
         root_certificates=_read("ca", tls.ca) if tls.ca else None,
         private_key=_read("key", tls.key) if tls.key else None,
