@@ -57,6 +57,48 @@ async def test_taken_port_is_refused_by_name(served: Any) -> None:
         await Server(options=ServerOptions(port=port)).start()
 
 
+async def test_address_of_another_machine_is_refused_by_name() -> None:
+    with pytest.raises(errors.InvalidInput, match=r"192\.0\.2\.1"):
+        await Server(options=ServerOptions(host="192.0.2.1", port=0)).start()
+
+
+async def test_refused_server_lets_go_of_what_it_had_bound(tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+    path.write_text("mine")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+
+    for _ in range(2):
+        with pytest.raises(errors.InvalidInput, match=str(path)):
+            await Server(options=ServerOptions(port=port, socket=path)).start()
+    path.unlink()
+
+    async with Server(options=ServerOptions(port=port, socket=path, grace_s=0)) as server:
+        assert server.addresses == (f"127.0.0.1:{port}", f"unix:{path}")
+
+
+@pytest.mark.parametrize("host", ["localhost", "::1", "[::1]"])
+async def test_host_names_and_ipv6_are_listened_on(serve: Serve, host: str) -> None:
+    if "::1" in host and not has_ipv6():
+        pytest.skip("this machine has no IPv6")
+
+    served = await serve(host=host)
+
+    assert await served.transport.unary(HANDLE, b"hello") == b"hello"
+    port = int(served.address.rpartition(":")[2])
+    assert served.address == f"{'[::1]' if '::1' in host else host}:{port}"
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
 async def test_server_without_an_address_is_refused() -> None:
     with pytest.raises(errors.InvalidInput):
         await Server(options=ServerOptions(port=None)).start()
@@ -82,6 +124,31 @@ async def test_sockets_directory_is_its_owners_alone(serve: Serve, tmp_path: Pat
     await serve(socket=path)
 
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+
+
+@pytest.mark.spec("OPS-12")
+async def test_socket_is_its_owners_alone(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "x.sock"
+
+    await serve(socket=path)
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+@pytest.mark.spec("OPS-12")
+async def test_socket_that_another_server_put_in_the_place_stays(
+    serve: Serve, tmp_path: Path
+) -> None:
+    path = tmp_path / "x.sock"
+    served = await serve(socket=path)
+    path.unlink()
+    await serve(socket=path)
+
+    await served.server.stop()
+
+    transport = GrpcTransport(f"unix:{path}")
+    assert await transport.unary(HANDLE, b"still") == b"still"
+    await transport.close()
 
 
 @pytest.mark.spec("OPS-12")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,19 @@ async def test_plain_client_is_refused_by_a_tls_server(pems: Path, tmp_path: Pat
 
     await plain.close()
     await server.stop()
+
+
+@pytest.mark.spec("OPS-10")
+@pytest.mark.parametrize("wrong", ["cert", "key", "ca"])
+async def test_file_that_is_no_pem_is_refused_by_name(pems: Path, wrong: str) -> None:
+    files = tls(pems, "localhost", require_client_cert=True)
+    nothing = pems / "nothing.pem"
+    nothing.write_text("nothing")
+
+    with pytest.raises(errors.InvalidInput, match=rf"transport\.tls\.{wrong}"):
+        await Server(
+            options=ServerOptions(port=0, tls=replace(files, **{wrong: str(nothing)}))
+        ).start()
 
 
 @pytest.mark.spec("OPS-10")

@@ -47,6 +47,7 @@ CLEANUP_S: Final = 1.0
 """What cancelled calls get for their own ends before `stop` returns."""
 
 Run = Callable[[int, bytes | None, CallContext, str], Coroutine[object, object, None]]
+"""What runs one call: its id, request (None where there are many), context and peer."""
 
 _log = logging.getLogger(__name__)
 
@@ -99,17 +100,16 @@ class Door:
         self._is_draining = True
         for subscription in tuple(self._live):
             subscription.close()
-        if self._loop is None:
-            return self._native.close()
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._idle.wait(), grace_s)
+        if self._loop is not None:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), grace_s)
         self._native.close()  # also cancels what runs, by the signal `gone`
-        await self._stopped.wait()
-        self._native.join()
-        self._loop.remove_reader(self._native.fileno())
+        if self._loop is not None:
+            await self._stopped.wait()
+            self._native.join()
+            self._loop.remove_reader(self._native.fileno())
         if self._tasks:
             await asyncio.wait(self._tasks.values(), timeout=CLEANUP_S)
-        return None
 
     async def wait(self) -> None:
         """Return when it has stopped."""
@@ -123,7 +123,9 @@ class Door:
         for id, method, request, deadline_ns, metadata, peer in calls:
             run, path = self._runs[method]
             work = run(id, request, CallContext(deadline_ns, metadata), peer)
-            tasks[id] = loop.create_task(work, name=path)
+            task = loop.create_task(work, name=path)
+            if not task.done():  # as a loop with eager tasks may have it
+                tasks[id] = task
         for name, id, payload in signals:
             self._signal(name, id, payload)
 
@@ -197,8 +199,15 @@ class Door:
             id: int, request: bytes | None, context: CallContext, peer: str
         ) -> Coroutine[object, object, None]:
             # Made before the task's first step, since signals may come before that.
-            exchange = _Exchange(self._native, self._flush_soon, rpc, self._limit, id, context)
-            exchange.peer = peer
+            exchange = _Exchange(
+                self._native,
+                self._flush_soon,
+                rpc=rpc,
+                message_bytes_max=self._limit,
+                id=id,
+                context=context,
+                peer=peer,
+            )
             if request is not None:
                 exchange.signal("message", request)
                 exchange.signal("last_message", None)
@@ -257,23 +266,24 @@ class Door:
 class _Exchange:
     """One call with more than one message, a `services.Exchange`."""
 
-    peer = ""
-
     def __init__(
         self,
         native: _native.Door,
         flush_soon: Callable[[], None],
+        *,
         rpc: Rpc,
         message_bytes_max: int,
         id: int,
         context: CallContext,
+        peer: str,
     ) -> None:
         self.id = id
         self.context = context
+        self.peer = peer
         self._native = native
         self._flush_soon = flush_soon
-        self._rpc = rpc
         self._limit = message_bytes_max
+        self._rpc = rpc
         self._messages: deque[bytes] = deque()
         self._is_last = False
         self._arrival, self._room = asyncio.Event(), asyncio.Event()

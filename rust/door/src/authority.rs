@@ -22,17 +22,18 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 const PRIORITY_BYTES: usize = 5;
 
-/// A connection whose read bytes are made legible.
+/// A connection whose read bytes, after TLS if there is any, are made legible.
 pub struct Legible<I> {
     io: I,
-    frames: Frames,
+    /// None where every authority is.
+    frames: Option<Frames>,
 }
 
 impl<I> Legible<I> {
-    pub fn new(io: I) -> Self {
+    pub fn new(io: I, is_unix: bool) -> Self {
         Self {
             io,
-            frames: Frames::default(),
+            frames: is_unix.then(Frames::default),
         }
     }
 }
@@ -45,7 +46,9 @@ impl<I: AsyncRead + Unpin> AsyncRead for Legible<I> {
     ) -> Poll<io::Result<()>> {
         let start = buffer.filled().len();
         ready!(Pin::new(&mut self.io).poll_read(cx, buffer))?;
-        self.frames.walk(&mut buffer.filled_mut()[start..]);
+        if let Some(frames) = &mut self.frames {
+            frames.walk(&mut buffer.filled_mut()[start..]);
+        }
         Poll::Ready(Ok(()))
     }
 }

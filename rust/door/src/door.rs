@@ -91,11 +91,11 @@ impl Door {
             failures: Arc::new(Failures::default()),
             _open: open,
         };
-        let events = self.events.clone();
+        let stopped = Stopped(self.events.clone());
         let run = move || {
+            let _stopped = stopped;
             serve(&runtime, listeners, front, closed);
             drop(runtime); // and with it what is left of connections
-            events.post(Event::Stopped);
         };
         let named = thread::Builder::new().name("angzarr-door".into());
         *self.thread.lock() = Some(named.spawn(run).map_err(failed)?);
@@ -213,6 +213,15 @@ impl Drop for Door {
         }
         self.calls.drain();
         self.calls.cut_off_all();
+    }
+}
+
+/// Tells of the end of the door's thread, whatever ends it.
+struct Stopped(Arc<dyn Events>);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        self.0.post(Event::Stopped);
     }
 }
 

@@ -29,6 +29,9 @@ const NOTES_APART: Duration = Duration::from_secs(1);
 /// A port that is free for one address of a host name may be taken for the next one.
 const PORT_TRIES: usize = 8;
 
+/// gRPC's name of every peer on a Unix socket.
+const UNIX: &str = "unix:";
+
 /// A bound socket.
 pub enum Listener {
     Tcp(StdTcp),
@@ -170,7 +173,7 @@ impl Front {
 
     async fn unix(self, stream: UnixStream) {
         if self.has_spoken(stream.readable()).await {
-            self.connection(Legible::new(stream), "unix:".into()).await;
+            self.connection(stream, UNIX.into()).await;
         }
     }
 
@@ -187,10 +190,12 @@ impl Front {
     where
         I: tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static,
     {
+        let (service, phases) = (self.service.clone(), &mut self.phases);
+        let is_unix = *peer == *UNIX;
         let served = match &self.tls {
-            None => serve(io, peer.clone(), self.service.clone(), &mut self.phases).await,
+            None => serve(Legible::new(io, is_unix), peer.clone(), service, phases).await,
             Some(tls) => match timeout(HANDSHAKE, tls.accept(io)).await {
-                Ok(Ok(io)) => serve(io, peer.clone(), self.service.clone(), &mut self.phases).await,
+                Ok(Ok(io)) => serve(Legible::new(io, is_unix), peer.clone(), service, phases).await,
                 Ok(Err(error)) => {
                     return self.failed(Event::Note, &format!("TLS with {peer} failed: {error}"));
                 }

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method as Verb, Request, Response, StatusCode};
 use http_body::{Body, Frame};
 use hyper::body::Incoming;
 use tokio::task::AbortHandle;
@@ -177,7 +177,6 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 fn response(mut headers: HeaderMap, answer: Answer) -> Response<Answer> {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
     let mut response = Response::new(answer);
-    *response.version_mut() = Version::HTTP_2;
     *response.headers_mut() = headers;
     response
 }
