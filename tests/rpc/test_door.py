@@ -133,8 +133,10 @@ async def test_request_over_the_limit_is_too_large_with_its_kind(
     call = served.channel.stream_unary(method)(iter([bytes(size_bytes)]))
 
     error = await failure(call)
+    found = dict(error.trailing_metadata())
     assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-    assert dict(error.trailing_metadata())[status.KIND] == "too_large"
+    assert (found[status.KIND], found[status.FIELD]) == ("too_large", "request")
+    assert found[status.VALUE] == str(size_bytes)
 
 
 @pytest.mark.parametrize("compression", [grpc.Compression.Gzip, grpc.Compression.Deflate])

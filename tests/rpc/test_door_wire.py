@@ -209,6 +209,17 @@ async def test_message_in_frames_of_a_byte_is_put_together(opened: Opened) -> No
     await peer.close()
 
 
+@pytest.mark.parametrize("timeout", ["99999999H", "1M", "99999999n"])
+async def test_any_deadline_to_come_is_waited_for(opened: Opened, timeout: str) -> None:
+    served = await opened(unary=echo)
+    peer = await Peer.connect(served.address)
+
+    peer.call(1, UNARY, message(b"x"), grpc_timeout=timeout)
+
+    assert await peer.ended(1) == [HEADERS, DATA, HEADERS]
+    await peer.close()
+
+
 async def test_passed_deadline_is_answered_where_the_client_says_nothing(opened: Opened) -> None:
     cancelled = asyncio.Event()
 

@@ -36,9 +36,24 @@ impl Refusal {
         let (code, kind, message) = self.parts();
         let mut trailers = metadata::status(code, &message);
         trailers.insert("angzarr-error-kind", HeaderValue::from_static(kind));
-        if let Self::Encoding(_) = self {
-            let known = HeaderValue::from_static("identity,gzip,deflate");
-            trailers.insert("grpc-accept-encoding", known);
+        match self {
+            Self::Encoding(_) => {
+                let known = HeaderValue::from_static("identity,gzip,deflate");
+                trailers.insert("grpc-accept-encoding", known);
+            }
+            Self::TooLarge {
+                size_bytes,
+                limit_bytes,
+            } => {
+                trailers.insert("angzarr-error-field", HeaderValue::from_static("request"));
+                // Percent-encoded, as these trailers are.
+                let limit = format!("at%20most%20{limit_bytes}%20bytes");
+                if let Ok(limit) = HeaderValue::try_from(limit) {
+                    trailers.insert("angzarr-error-limit", limit);
+                }
+                trailers.insert("angzarr-error-value", HeaderValue::from(*size_bytes));
+            }
+            _ => {}
         }
         trailers
     }
@@ -108,6 +123,20 @@ mod tests {
             assert_ne!(trailers["grpc-status"], "0", "{refusal:?}");
             assert!(trailers.contains_key("angzarr-error-kind"), "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn what_is_too_large_is_told_what_limit_it_met() {
+        let refusal = Refusal::TooLarge {
+            size_bytes: 11,
+            limit_bytes: 10,
+        };
+
+        let trailers = refusal.trailers();
+
+        assert_eq!(trailers["angzarr-error-field"], "request");
+        assert_eq!(trailers["angzarr-error-limit"], "at%20most%2010%20bytes");
+        assert_eq!(trailers["angzarr-error-value"], "11");
     }
 
     #[test]
