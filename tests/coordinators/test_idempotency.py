@@ -215,6 +215,34 @@ async def test_two_concurrent_deliveries_append_once_and_both_succeed(world):
     assert await world.values() == ["a=1"]
 
 
+@pytest.mark.spec("CMD-28", "CMD-29")
+@pytest.mark.parametrize("at", [None, 0], ids=["deferred", "stamped"])
+async def test_a_delivery_overtaken_before_it_loads_is_a_repeat(world, at):
+    """It had looked for its key in vain, and loaded what the other had committed since: the handler
+    refused what it saw as done, a stamped command was parked. Seen under load.
+    """
+    first: list[wire.CommandResponse] = []
+
+    async def deliver():
+        stamp = {"header": world.deferred(7)} if at is None else {"at": at}
+        return await world.send("a=1", strategy=wire.MERGE_MANUAL, metadata=world.origin(), **stamp)
+
+    async def overtaken(find, *args):
+        found = await find(*args)
+        del world.events.faults["find_by_provenance"]
+        first.append(await deliver())
+        world.rejecting()
+        return found
+
+    world.events.faults["find_by_provenance"] = overtaken
+
+    again = await deliver()
+
+    assert again.events == first[0].events
+    assert await world.values() == ["a=1"]
+    assert await world.letters() == []
+
+
 @pytest.mark.spec("CMD-26", "CMD-42")
 async def test_commands_that_differ_in_their_references_alone_are_two(world):
     class Payloads:

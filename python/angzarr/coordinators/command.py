@@ -36,6 +36,7 @@ from angzarr.errors import (
     InvalidInput,
     SequenceConflict,
     SequenceMismatch,
+    StorageFailed,
     StoreUnavailable,
     UnknownDomain,
 )
@@ -223,7 +224,16 @@ class CommandCoordinator:
             if not is_first and (known := await self._pipeline.accepted(call)) is not None:
                 return await self._repeated(call, known)
             is_first = False
-            return await self._attempt(call)
+            try:
+                return await self._attempt(call)
+            except (StorageFailed, StoreUnavailable):
+                raise
+            except AngzarrError:
+                # The handler may have seen, and refused, what another delivery of this very command
+                # has committed since its key was looked for.
+                if (known := await self._pipeline.accepted(call)) is not None:
+                    return await self._repeated(call, known)
+                raise
 
         try:
             return await self._pipeline.attempts(call.context, attempt, is_retried=is_retried)
@@ -239,6 +249,8 @@ class CommandCoordinator:
         if not call.is_deferred:
             verdict = merge.check(call.strategy, call.expected, loaded.view.next_sequence)
         if verdict in (Verdict.REFUSE, Verdict.PARK):
+            if (known := await self._pipeline.accepted(call)) is not None:
+                return await self._repeated(call, known)  # before it is parked
             raise await self._mismatch(call, loaded)
         answer = await self._pipeline.ask(call, loaded.view)
         response = _events_of(books.parse(wire.BusinessResponse, answer))
