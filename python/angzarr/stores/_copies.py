@@ -77,7 +77,10 @@ def back_up(engine: Checkpointing, data: Path, target: Path, progress: Progress)
         finally:
             shutil.rmtree(checkpoint, ignore_errors=not checkpoint.exists())
         manifest = Manifest(MANIFEST_VERSION, format_version, log_head, files)
-        _write_synced(target / MANIFEST, msgspec.json.format(msgspec.json.encode(manifest)))
+        # Renamed, so that where there is a manifest it is a whole one.
+        written = target / f"{MANIFEST}.new"
+        _write_synced(written, msgspec.json.format(msgspec.json.encode(manifest)))
+        written.replace(target / MANIFEST)
         sync_directories(target, is_new=is_new)
 
 
