@@ -146,30 +146,21 @@ class Door:
         """What has come since the last time. New calls are to be looked at before the signals."""
 
     def reply(self, id: int, message: bytes) -> None:
-        """Answer with one message and end with OK. Goes out with the next flush."""
+        """Answer with one message and end with OK."""
 
     def accept(self, id: int, metadata: Sequence[tuple[str, str | bytes]]) -> None:
-        """Begin an answer with initial metadata. Goes out with the next flush."""
+        """Begin an answer with initial metadata."""
 
     def send(self, id: int, message: bytes) -> bool:
-        """Add a message to an answer; False if the next one is to wait for the signal `room`.
-
-        Goes out with the next flush.
-        """
+        """Add a message to an answer; False if the next one is to wait for the signal `room`."""
 
     def finish(
         self, id: int, code: int, message: str, trailers: Sequence[tuple[str, str | bytes]]
     ) -> None:
-        """End an answer with gRPC's code, a message of any text and trailing metadata.
-
-        Goes out with the next flush.
-        """
+        """End an answer with gRPC's code, a message of any text and trailing metadata."""
 
     def took(self, id: int, size_bytes: int) -> None:
         """The request of a signal `message`, of so many bytes, was read: others may come."""
-
-    def flush(self) -> None:
-        """Let out what was said since the last time; one wake-up for all of it."""
 
     def refuse(self) -> None:
         """No new connections and calls; the signal `idle` tells when none runs. Idempotent."""

@@ -74,7 +74,6 @@ class Door:
         self._exchanges: dict[int, _Exchange] = {}
         self._live: set[Subscription] = set()
         self._is_draining = False
-        self._is_flush_due = False
         self._idle, self._stopped = asyncio.Event(), asyncio.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._runs = [(self._run_of(rpc), rpc.path) for rpc in rpcs]
@@ -158,7 +157,7 @@ class Door:
 
     def _unary(self, rpc: Rpc, call: Unary) -> Run:
         limit, is_local_only = self._limit, rpc.is_local_only
-        reply, flush_soon, tasks = self._native.reply, self._flush_soon, self._tasks
+        reply, tasks = self._native.reply, self._tasks
 
         async def run(id: int, request: bytes | None, context: CallContext, peer: str) -> None:
             try:
@@ -171,7 +170,6 @@ class Door:
                 if len(answer) > limit:
                     raise too_large(rpc, "answer", len(answer), limit)
                 reply(id, answer)
-                flush_soon()
             except Exception as error:
                 self._end(id, status_of(error))
             except asyncio.CancelledError as error:
@@ -201,7 +199,6 @@ class Door:
             # Made before the task's first step, since signals may come before that.
             exchange = _Exchange(
                 self._native,
-                self._flush_soon,
                 rpc=rpc,
                 message_bytes_max=self._limit,
                 id=id,
@@ -246,17 +243,6 @@ class Door:
         except ValueError as error:  # trailers of a servicer that can't travel
             defect = status_of(error)
             self._native.finish(id, defect.number, defect.message, defect.trailers)
-        self._flush_soon()
-
-    def _flush_soon(self) -> None:
-        """Let answers out once all that are ready now have been given to the door."""
-        if not self._is_flush_due and self._loop is not None:
-            self._is_flush_due = True
-            self._loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self._is_flush_due = False
-        self._native.flush()
 
     def _forget(self, id: int, _task: object = None) -> None:
         self._tasks.pop(id, None)
@@ -269,7 +255,6 @@ class _Exchange:
     def __init__(
         self,
         native: _native.Door,
-        flush_soon: Callable[[], None],
         *,
         rpc: Rpc,
         message_bytes_max: int,
@@ -281,7 +266,6 @@ class _Exchange:
         self.context = context
         self.peer = peer
         self._native = native
-        self._flush_soon = flush_soon
         self._limit = message_bytes_max
         self._rpc = rpc
         self._messages: deque[bytes] = deque()
@@ -307,7 +291,6 @@ class _Exchange:
             await self._arrival.wait()
         message = self._messages.popleft()
         self._native.took(self.id, len(message))
-        self._flush_soon()
         if len(message) > self._limit:
             raise too_large(self._rpc, "request", len(message), self._limit)
         return message
@@ -325,13 +308,11 @@ class _Exchange:
 
     def accept(self, metadata: Iterable[tuple[str, str | bytes]]) -> None:
         self._native.accept(self.id, tuple(metadata))
-        self._flush_soon()
 
     async def send(self, answer: bytes) -> None:
         if len(answer) > self._limit:
             raise too_large(self._rpc, "answer", len(answer), self._limit)
         has_room = self._native.send(self.id, answer)
-        self._flush_soon()
         if not has_room:
             self._room.clear()
             await self._room.wait()

@@ -20,7 +20,7 @@ pub struct Calls {
     limit: usize,
     table: Mutex<Table>,
     changed: Mutex<Vec<Arc<Exchange>>>,
-    flushed: Notify,
+    has_changed: Notify,
 }
 
 #[derive(Default)]
@@ -38,7 +38,7 @@ impl Calls {
             limit,
             table: Mutex::default(),
             changed: Mutex::default(),
-            flushed: Notify::new(),
+            has_changed: Notify::new(),
         }
     }
 
@@ -87,9 +87,8 @@ impl Calls {
         let running: Vec<_> = self.table.lock().running.values().cloned().collect();
         for exchange in running {
             self.cut_off(&exchange, &Refusal::Stopping);
-            self.change(exchange);
+            self.changed(exchange);
         }
-        self.flush();
     }
 
     /// The door answers by itself; who would have answered is told so.
@@ -99,22 +98,16 @@ impl Calls {
         }
     }
 
-    /// Remember to let the door's thread look at it, with the next `flush`.
-    pub fn change(&self, exchange: Arc<Exchange>) {
+    /// Let the door's thread look at it; one wake-up for all that change before it does.
+    pub fn changed(&self, exchange: Arc<Exchange>) {
         self.changed.lock().push(exchange);
-    }
-
-    /// One wake-up of the door's thread for all that changed.
-    pub fn flush(&self) {
-        if !self.changed.lock().is_empty() {
-            self.flushed.notify_one();
-        }
+        self.has_changed.notify_one();
     }
 
     /// On the door's thread: wake what changed, for ever.
     pub async fn pump(&self) {
         loop {
-            self.flushed.notified().await;
+            self.has_changed.notified().await;
             let changed = std::mem::take(&mut *self.changed.lock());
             for exchange in changed {
                 exchange.wake();

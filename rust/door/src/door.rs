@@ -23,9 +23,6 @@ use crate::metadata;
 use crate::service::Service;
 
 /// A gRPC server, and the answers to its calls. Answers to a call that is over go nowhere.
-///
-/// What answers a call is seen by the door's thread with the next `flush`, so that a batch of
-/// answers wakes it once.
 pub struct Door {
     calls: Arc<Calls>,
     service: Arc<Service>,
@@ -102,7 +99,7 @@ impl Door {
         Ok(())
     }
 
-    /// Answer a call with its one message, and end it. Seen with the next `flush`.
+    /// Answer a call with its one message, and end it.
     pub fn reply(&self, id: CallId, message: &[u8]) -> Result<()> {
         self.with(id, |exchange| {
             exchange.send(framed(message));
@@ -111,7 +108,7 @@ impl Door {
         .map(drop)
     }
 
-    /// Begin an answer with initial metadata, before its first message. Seen with the next `flush`.
+    /// Begin an answer with initial metadata, before its first message.
     pub fn accept(&self, id: CallId, head: Metadata) -> Result<()> {
         let mut headers = HeaderMap::new();
         metadata::append(&mut headers, head)?;
@@ -119,13 +116,13 @@ impl Door {
     }
 
     /// Add a message to an answer; false if there is to be no other one before `Event::Room`.
-    /// Seen with the next `flush`.
+    ///
     pub fn send(&self, id: CallId, message: &[u8]) -> Result<bool> {
         let sent = self.with(id, |exchange| exchange.send(framed(message)))?;
         Ok(sent.unwrap_or(true))
     }
 
-    /// End an answer with a status. Seen with the next `flush`.
+    /// End an answer with a status.
     pub fn finish(&self, id: CallId, code: u8, message: &str, trailers: Metadata) -> Result<()> {
         let mut status = metadata::status(code, message);
         metadata::append(&mut status, trailers)?;
@@ -133,17 +130,10 @@ impl Door {
     }
 
     /// A request of so many bytes, announced by `Event::Message`, was read: another one may come.
-    /// Seen with the next `flush`.
+    ///
     pub fn took(&self, id: CallId, size_bytes: usize) -> Result<()> {
         self.with(id, |exchange| exchange.took(size_bytes))
             .map(drop)
-    }
-
-    /// Let the door's thread see what was said since the last time.
-    pub fn flush(&self) -> Result<()> {
-        self.check_process()?;
-        self.calls.flush();
-        Ok(())
     }
 
     /// Take no new connections and calls; `Event::Idle` tells when none runs. Idempotent.
@@ -187,7 +177,7 @@ impl Door {
         self.check_process()?;
         Ok(self.calls.get(id).map(|exchange| {
             let result = call(&exchange);
-            self.calls.change(exchange);
+            self.calls.changed(exchange);
             result
         }))
     }

@@ -132,10 +132,6 @@ impl Door {
         self.front.took(id, size_bytes).map_err(to_py)
     }
 
-    fn flush(&self) -> PyResult<()> {
-        self.front.flush().map_err(to_py)
-    }
-
     fn refuse(&self) -> PyResult<()> {
         self.front.drain().map_err(to_py)
     }
