@@ -202,12 +202,10 @@ class Door:
                 rpc=rpc,
                 message_bytes_max=self._limit,
                 id=id,
+                request=request,
                 context=context,
                 peer=peer,
             )
-            if request is not None:
-                exchange.signal("message", request)
-                exchange.signal("last_message", None)
             self._exchanges[id] = exchange
             return run(exchange)
 
@@ -259,6 +257,7 @@ class _Exchange:
         rpc: Rpc,
         message_bytes_max: int,
         id: int,
+        request: bytes | None,
         context: CallContext,
         peer: str,
     ) -> None:
@@ -268,8 +267,9 @@ class _Exchange:
         self._native = native
         self._limit = message_bytes_max
         self._rpc = rpc
-        self._messages: deque[bytes] = deque()
-        self._is_last = False
+        self._has_many = request is None
+        self._messages = deque(() if request is None else (request,))
+        self._is_last = not self._has_many
         self._arrival, self._room = asyncio.Event(), asyncio.Event()
 
     def signal(self, name: str, payload: bytes | str | None) -> None:
@@ -290,7 +290,8 @@ class _Exchange:
             self._arrival.clear()
             await self._arrival.wait()
         message = self._messages.popleft()
-        self._native.took(self.id, len(message))
+        if self._has_many:
+            self._native.took(self.id, len(message))
         if len(message) > self._limit:
             raise too_large(self._rpc, "request", len(message), self._limit)
         return message
