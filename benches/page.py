@@ -31,8 +31,8 @@ A target that is missed stays here as missed. What stands in the way:
 - **diverge1000 against a plain read** gave 0.85, 0.87 and 0.93 in three runs, around its target:
   a branch looks at four hot tails where main looks at one, 0.9 µs of 5.7.
 
-The calls over gRPC are met since the server is our own front door (decision 007). Three runs gave
-1.5 to 1.8 for grpc64, 3.1 to 3.8 for grpcbook and 0.9 to 1.3 for grpcremote, in which one process
+The calls over gRPC are met since the server is our own front door (decision 007). Five runs gave
+1.4 to 1.8 for grpc64, 3.1 to 3.8 for grpcbook and 0.9 to 1.3 for grpcremote, in which one process
 of the published client handles for both sides; with grpc.aio's server they were 0.46, 0.71 to 0.84
 and 0.54. Of the 60 to 75 µs that a HandleCommand costs the event loop's thread here the door is
 some 6; the rest is the command path in Python.
