@@ -1,6 +1,9 @@
 //! Where composite streams begin, turn and end: branches on main (EDN-3 to EDN-8).
 
+use std::sync::Arc;
+
 use crate::api::Stream;
+use crate::cache::Tail;
 use crate::error::{Error, Result};
 use crate::key::StreamKey;
 use crate::store::{Store, is_main};
@@ -11,6 +14,8 @@ pub struct View {
     pub own: Option<StreamKey>,
     pub base: u64,
     pub next: u64,
+    /// The branch's own pages, `base` to `next`, where they are hot.
+    pub tail: Option<Arc<Tail>>,
 }
 
 impl Store {
@@ -36,23 +41,36 @@ impl Store {
                 own,
                 base: 0,
                 next,
+                tail: None,
+            });
+        }
+        let main = timelines.main_of(stream);
+        // A hot branch has a pin, so where main ends does not matter.
+        if let Some(own) = timelines.stream(stream)
+            && let Ok(tail) = self.cache.get(&own)
+        {
+            check_pin(tail.base, divergence)?;
+            return Ok(View {
+                main,
+                own: Some(own),
+                base: tail.base,
+                next: tail.next(),
+                tail: Some(tail),
             });
         }
         // Main first: a branch that is unpinned after this was unpinned when main ended there.
-        let main = timelines.main_of(stream);
         let main_next = main.map_or(Ok(0), |main| self.head(&main))?;
         let own = self.timelines().stream(stream);
         if let Some(own) = own
-            && let Some((pinned, next)) = self.branch_ends(&own)?
+            && let Some(pinned) = self.pin(&own)?
         {
-            if let Some(requested) = divergence.filter(|requested| *requested != pinned) {
-                return Err(Error::DivergenceConflict { pinned, requested });
-            }
+            check_pin(pinned, divergence)?;
             return Ok(View {
                 main,
                 own: Some(own),
                 base: pinned,
-                next,
+                next: self.own_next(&own)?.unwrap_or(pinned),
+                tail: None,
             });
         }
         let base = divergence.unwrap_or(main_next);
@@ -67,18 +85,8 @@ impl Store {
             own,
             base,
             next: base,
+            tail: None,
         })
-    }
-
-    /// Where a branch is pinned and ends; a hot tail of one begins at its pin.
-    fn branch_ends(&self, own: &StreamKey) -> Result<Option<(u64, u64)>> {
-        if let Ok(tail) = self.cache.get(own) {
-            return Ok(Some((tail.base, tail.next())));
-        }
-        let Some(pinned) = self.pin(own)? else {
-            return Ok(None);
-        };
-        Ok(Some((pinned, self.own_next(own)?.unwrap_or(pinned))))
     }
 
     fn head(&self, own: &StreamKey) -> Result<u64> {
@@ -86,5 +94,14 @@ impl Store {
             Ok(tail) => Ok(tail.next()),
             Err(_) => Ok(self.own_next(own)?.unwrap_or(0)),
         }
+    }
+}
+
+fn check_pin(pinned: u64, divergence: Option<u64>) -> Result<()> {
+    match divergence {
+        Some(requested) if requested != pinned => {
+            Err(Error::DivergenceConflict { pinned, requested })
+        }
+        _ => Ok(()),
     }
 }

@@ -39,6 +39,14 @@ impl Pages {
     fn concat(self) -> Vec<u8> {
         self.slices().concat()
     }
+
+    /// Adds pages [start, stop), all of which the tail has.
+    fn add_hot(&mut self, tail: &Arc<Tail>, start: u64, stop: u64) {
+        let (range, is_plain) = tail.range(start, stop);
+        self.parts.push(Part::Hot(Arc::clone(tail), range));
+        self.is_odd |= !is_plain;
+        self.end = Some(stop);
+    }
 }
 
 /// Pages that were read from `RocksDB`.
@@ -280,10 +288,13 @@ impl Store {
         {
             self.add_pages(main, 0, (start, stop.min(view.base)), &mut pages)?;
         }
-        if let Some(own) = &view.own
-            && start.max(view.base) < stop
-        {
-            self.add_pages(own, view.base, (start.max(view.base), stop), &mut pages)?;
+        let start = start.max(view.base);
+        match (&view.tail, &view.own) {
+            (Some(tail), _) if start < stop => pages.add_hot(tail, start, stop),
+            (None, Some(own)) if start < stop => {
+                self.add_pages(own, view.base, (start, stop), &mut pages)?;
+            }
+            _ => {}
         }
         Ok(pages)
     }
@@ -307,10 +318,7 @@ impl Store {
             && tail.base <= start
             && stop <= tail.next()
         {
-            let (range, is_plain) = tail.range(start, stop);
-            out.parts.push(Part::Hot(tail, range));
-            out.is_odd |= !is_plain;
-            out.end = Some(stop);
+            out.add_hot(&tail, start, stop);
             return Ok(());
         }
         let span = self.read_span(own, start, stop)?;
