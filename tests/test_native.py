@@ -96,22 +96,52 @@ def test_a_refused_submission_raises_and_posts_nothing(store: Store) -> None:
     store.close()
 
     with pytest.raises(StoreClosed):
-        store.submit(mailbox, "token", Change.append(ALICE, 0, pages(0, 1), 1))
+        store.submit(mailbox, "token", Change.append(ALICE, 0, pages(0, 1), 1), False)
 
     assert mailbox.drain() == []
+
+
+def test_a_lone_change_is_written_when_the_call_returns(store: Store) -> None:
+    change = Change.append(ALICE, 0, pages(0, 1), 1, sync=False)
+
+    outcome = store.submit(mailbox := Mailbox(), "token", change, True)
+
+    assert outcome == ((0, 0, False),)
+    assert not is_readable(mailbox)
+    assert store.next_sequence(ALICE, None) == 1
+
+
+def test_a_lone_change_that_fails_raises(store: Store) -> None:
+    change = Change.append(ALICE, 5, pages(5, 1), 1, sync=False)
+
+    with pytest.raises(SequenceConflict):
+        store.submit(Mailbox(), "token", change, True)
+
+
+def test_a_lone_change_lets_go_of_its_token(store: Store) -> None:
+    token = Token()
+    gone = weakref.ref(token)
+    store.submit(Mailbox(), token, Change.append(ALICE, 0, pages(0, 1), 1, sync=False), True)
+
+    del token
+    gc.collect()
+
+    assert gone() is None
 
 
 def test_outcomes_come_under_their_tokens_in_order(store: Store) -> None:
     mailbox = Mailbox()
     for sequence in range(10):
-        store.submit(mailbox, sequence, Change.append(ALICE, sequence, pages(sequence, 1), 1))
+        store.submit(
+            mailbox, sequence, Change.append(ALICE, sequence, pages(sequence, 1), 1), False
+        )
 
     assert drained(mailbox, 10) == [(n, (n, n, False)) for n in range(10)]
 
 
 def test_a_failed_write_comes_as_the_exception(store: Store) -> None:
     mailbox = Mailbox()
-    store.submit(mailbox, "token", Change.append(ALICE, 5, pages(5, 1), 1))
+    store.submit(mailbox, "token", Change.append(ALICE, 5, pages(5, 1), 1), False)
 
     [(token, outcome)] = drained(mailbox, 1)
 
@@ -123,7 +153,9 @@ def test_a_failed_write_comes_as_the_exception(store: Store) -> None:
 def test_one_wake_up_serves_all_that_came(store: Store) -> None:
     mailbox = Mailbox()
     for sequence in range(20):
-        store.submit(mailbox, sequence, Change.append(ALICE, sequence, pages(sequence, 1), 1))
+        store.submit(
+            mailbox, sequence, Change.append(ALICE, sequence, pages(sequence, 1), 1), False
+        )
     store.write(Change.records([]))  # after all of them
 
     assert len(mailbox.drain()) == 20
@@ -178,7 +210,7 @@ def test_closing_ends_waits(store: Store) -> None:
 
 
 def test_a_dropped_mailbox_does_not_stop_the_writes(store: Store) -> None:
-    store.submit(Mailbox(), Token(), Change.append(ALICE, 0, pages(0, 1), 1))
+    store.submit(Mailbox(), Token(), Change.append(ALICE, 0, pages(0, 1), 1), False)
 
     store.write(Change.records([]))
 

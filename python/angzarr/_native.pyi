@@ -211,8 +211,13 @@ class Store:
         Raises StoreLocked, FormatTooNew, StoreUnavailable, CorruptData.
         """
 
-    def submit(self, mailbox: Mailbox, token: object, change: Change) -> None:
+    def submit(
+        self, mailbox: Mailbox, token: object, change: Change, is_alone: bool
+    ) -> tuple[Any] | None:
         """Queue the change; its outcome comes to `mailbox` under `token`.
+
+        is_alone: if nobody else writes and the disk is quick, write it now, in this thread, which
+        takes a flush; then the outcome is returned, and its errors are raised, and nothing comes.
 
         Raises Overloaded, StoreClosed, StoreForked at once, and then nothing comes; ValueError for
         a change that was taken before.

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +29,7 @@ from angzarr.errors import (
 from angzarr.ports.event_store import Appended, Limits, Obligation
 from angzarr.ports.stores import Stores
 from angzarr.stores import open_stores
+from angzarr.stores._mailboxes import LoopMailbox
 from angzarr.testing.contracts.base import attempt, logged_sequences, whole_log
 from angzarr.testing.pages import cover_of, pages
 
@@ -397,3 +398,55 @@ async def test_facts_tell_the_path_and_the_head(url: str) -> None:
     assert facts.details["log_head"] == "3"
     assert facts.size_bytes > 0
     await stores.close()
+
+
+@pytest.fixture
+async def stores(url: str) -> AsyncIterator[Stores]:
+    stores = open_stores(url, sync=False)
+    yield stores
+    await stores.close()
+
+
+async def test_a_task_that_writes_alone_lets_others_run(stores: Stores) -> None:
+    """Its writes are done at once, without a wait: it would never give way."""
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    task = asyncio.create_task(other())
+
+    await append_rounds(stores, ALICE, 100)
+
+    task.cancel()
+    assert turns >= 100
+
+
+async def test_tasks_that_take_turns_are_not_alone() -> None:
+    """Once one of them committed for itself, each would, and none would share a flush."""
+    mailbox = LoopMailbox(asyncio.get_running_loop())
+    answers: list[bool] = []
+
+    async def turns() -> None:
+        for _ in range(3):
+            answers.append(mailbox.is_alone())
+            await asyncio.sleep(0)
+
+    await asyncio.gather(turns(), turns())
+    mailbox.close()
+
+    assert answers == [False] * 6
+
+
+async def test_a_task_beside_a_write_on_its_way_is_not_alone() -> None:
+    mailbox = LoopMailbox(asyncio.get_running_loop())
+    mailbox.is_alone()
+    mailbox.write_count = 1
+
+    is_alone = mailbox.is_alone()
+    mailbox.close()
+
+    assert not is_alone

@@ -14,13 +14,22 @@ class LoopMailbox:
     """The mailbox of one event loop. Tokens are futures of that loop.
 
     The loop's selector keeps it alive, since its descriptor must not be closed before the loop
-    stops watching it; it does not keep the loop alive.
+    stops watching it; it does not keep the loop alive. write_count: writes on their way.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.native = Mailbox()
         self.loop = weakref.ref(loop)
+        self.write_count = 0
+        self._last_writer = 0
         loop.add_reader(self.native.fileno(), self.deliver)
+
+    def is_alone(self) -> bool:
+        """Whether the running task made the loop's last write, too, and no other is on its way:
+        then it is likely to be the only writer, and gains by writing at once (decision 008).
+        """
+        last, self._last_writer = self._last_writer, id(asyncio.current_task())
+        return last == self._last_writer and not self.write_count
 
     def deliver(self) -> None:
         """Complete the futures whose outcomes have come; those that were cancelled stay so."""
@@ -50,13 +59,13 @@ class Mailboxes:
         self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopMailbox]
         self._by_loop = weakref.WeakKeyDictionary()
 
-    def here(self) -> tuple[asyncio.AbstractEventLoop, Mailbox]:
+    def here(self) -> tuple[asyncio.AbstractEventLoop, LoopMailbox]:
         """The running loop and its mailbox."""
         loop = asyncio.get_running_loop()
         mailbox: LoopMailbox | None = getattr(self._thread, "mailbox", None)
         if mailbox is None or mailbox.loop() is not loop:
             mailbox = self._thread.mailbox = self._of(loop)
-        return loop, mailbox.native
+        return loop, mailbox
 
     def close(self) -> None:
         """Stop watching, in every loop that is still open."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from angzarr._native import Change, Mailbox, Store
+from angzarr._native import Change, Store
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import InvalidInput
 from angzarr.ports.clock import Clock
@@ -33,7 +33,7 @@ from angzarr.ports.event_store import (
 )
 from angzarr.ports.stores import StoreFacts
 from angzarr.stores import _copies, _rules
-from angzarr.stores._mailboxes import Mailboxes
+from angzarr.stores._mailboxes import LoopMailbox, Mailboxes
 from angzarr.stores._pages import NS_PER_S
 from angzarr.stores._records import (
     RecordDeadLetters,
@@ -99,14 +99,21 @@ class Engine:
         """The outcome of the change, which is durable."""
         loop, mailbox = self._here()
         future: asyncio.Future[Any] = loop.create_future()
-        self.native.submit(mailbox, future, change)
-        return await future
+        outcome = self.native.submit(mailbox.native, future, change, mailbox.is_alone())
+        if outcome is not None:
+            await asyncio.sleep(0)  # other tasks get their turn all the same
+            return outcome[0]
+        mailbox.write_count += 1
+        try:
+            return await future
+        finally:
+            mailbox.write_count -= 1
 
     async def log_above(self, position: int, wait_s: float) -> None:
         """Return when the log's head is above `position`, the store closes, or wait_s is over."""
         loop, mailbox = self._here()
         future: asyncio.Future[None] = loop.create_future()
-        ticket = self.native.notify_after(mailbox, future, position)
+        ticket = self.native.notify_after(mailbox.native, future, position)
         try:
             await asyncio.wait([future], timeout=wait_s)
         finally:
@@ -122,7 +129,7 @@ class Engine:
         await asyncio.to_thread(self.native.close)
         self._mailboxes.close()
 
-    def _here(self) -> tuple[asyncio.AbstractEventLoop, Mailbox]:
+    def _here(self) -> tuple[asyncio.AbstractEventLoop, LoopMailbox]:
         try:
             return self._mailboxes.here()
         except RuntimeError:

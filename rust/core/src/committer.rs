@@ -1,11 +1,13 @@
-//! The one thread that changes the store: it takes what waits, checks it in order of arrival, and makes it durable
-//! as one group.
+//! The one place that changes the store: it takes what waits, checks it in order of arrival, and makes it durable as
+//! one group. It has a thread; a lone writer commits on its own thread instead, which saves two wake-ups (decision
+//! 008).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
+use parking_lot::Mutex;
 
 use crate::api::{Pending, Stream, Write, Written};
 use crate::engine::Done;
@@ -24,6 +26,12 @@ const GROUP_COUNT_MAX: usize = 1024;
 const GROUP_BYTES_MAX: usize = 8 << 20;
 /// Streams whose heads are kept in memory.
 const HEAD_COUNT_MAX: usize = 100_000;
+/// A mean flush up to which an event loop may wait for one.
+const QUICK_FLUSH_NS: u64 = 250_000;
+/// A write up to which it may wait for one.
+const QUICK_BYTES: usize = 64 << 10;
+/// Of a group's log record beside its pages, more or less; if it is more, the log grows while the loop waits.
+const QUICK_MARGIN_BYTES: usize = 4 << 10;
 
 /// A write, prepared or refused, and whom to tell.
 pub struct Job {
@@ -39,10 +47,104 @@ impl Job {
         }
     }
 
+    /// What it came to goes into the slot that is returned, instead of to whom it was made for.
+    fn with_slot(&mut self) -> (Slot, Done) {
+        let slot = Slot::default();
+        let filled = Arc::clone(&slot);
+        let done = Box::new(move |written| *filled.lock() = Some(written));
+        (slot, std::mem::replace(&mut self.done, done))
+    }
+
     fn byte_count(&self) -> usize {
         self.prepared
             .as_ref()
             .map_or(0, |prepared| prepared.pages.byte_count)
+    }
+}
+
+type Slot = Arc<Mutex<Option<Result<Written>>>>;
+
+/// A write's fate: on its way, or committed already, with the `Done` that is not needed then.
+#[allow(clippy::large_enum_variant)] // it is matched where it is made, and kept nowhere
+pub enum Sent {
+    Queued(Job),
+    Committed(Result<Written>, Done),
+}
+
+/// The committer and its queue. `queued` counts the jobs that were submitted and are not committed.
+pub struct Desk {
+    /// None when it has ended, or failed in the middle of a group.
+    committer: Mutex<Option<Committer>>,
+    queued: AtomicUsize,
+}
+
+impl Desk {
+    pub fn new(committer: Committer) -> Self {
+        Self {
+            committer: Mutex::new(Some(committer)),
+            queued: AtomicUsize::new(0),
+        }
+    }
+
+    /// To be called before a job is put into the queue; `forget` where that fails.
+    pub fn announce(&self) {
+        self.queued.fetch_add(1, Ordering::SeqCst);
+    }
+
+    pub fn forget(&self, count: usize) {
+        self.queued.fetch_sub(count, Ordering::SeqCst);
+    }
+
+    /// Commits the job on this thread if nobody else writes; else it is for the queue.
+    /// `quick`: only where that takes no longer than an event loop may wait.
+    pub fn try_commit(&self, mut job: Job, quick: bool) -> Sent {
+        if self.queued.load(Ordering::SeqCst) > 0 {
+            return Sent::Queued(job);
+        }
+        let Some(mut place) = self.committer.try_lock() else {
+            return Sent::Queued(job);
+        };
+        // Taken out, so that a panic leaves none that has half a group in it.
+        let Some(mut committer) = place.take() else {
+            return Sent::Queued(job);
+        };
+        if quick && !committer.is_quick(&job) {
+            *place = Some(committer);
+            return Sent::Queued(job);
+        }
+        let (slot, done) = job.with_slot();
+        committer.commit(VecDeque::from([job]));
+        *place = Some(committer);
+        let written = slot.lock().take().unwrap_or(Err(Error::Closed));
+        Sent::Committed(written, done)
+    }
+
+    /// Serves until all senders are gone, then ends with everything durable.
+    pub fn run(&self, jobs: &Receiver<Job>) {
+        while let Ok(first) = jobs.recv() {
+            let mut place = self.committer.lock();
+            let Some(mut committer) = place.take() else {
+                let cause = "a commit failed half-way; open the store again".into();
+                (first.done)(Err(Error::Unavailable { cause }));
+                continue;
+            };
+            let mut byte_count = first.byte_count();
+            let mut members = VecDeque::from([first]);
+            while members.len() < GROUP_COUNT_MAX
+                && byte_count < GROUP_BYTES_MAX
+                && let Ok(job) = jobs.try_recv()
+            {
+                byte_count += job.byte_count();
+                members.push_back(job);
+            }
+            let member_count = members.len();
+            committer.commit(members);
+            *place = Some(committer);
+            self.forget(member_count);
+        }
+        if let Some(committer) = self.committer.lock().take() {
+            committer.end();
+        }
     }
 }
 
@@ -90,22 +192,22 @@ impl Committer {
         }
     }
 
-    /// Serves until all senders are gone, then ends with everything durable.
-    pub fn run(mut self, jobs: &Receiver<Job>) {
-        while let Ok(first) = jobs.recv() {
-            let mut byte_count = first.byte_count();
-            let mut members = VecDeque::from([first]);
-            while members.len() < GROUP_COUNT_MAX
-                && byte_count < GROUP_BYTES_MAX
-                && let Ok(job) = jobs.try_recv()
-            {
-                byte_count += job.byte_count();
-                members.push_back(job);
-            }
-            self.commit(members);
-        }
+    /// Whether the job takes no more than a flush, and flushes are quick: nothing has to grow or be cleared away.
+    fn is_quick(&self, job: &Job) -> bool {
+        let byte_count = job.byte_count();
+        let is_synced = job
+            .prepared
+            .as_ref()
+            .is_ok_and(|prepared| self.wants_sync(&prepared.write));
+        byte_count <= QUICK_BYTES
+            && (!is_synced || self.wal.flush_ns() <= QUICK_FLUSH_NS)
+            && self.wal.has_room(2 * byte_count + QUICK_MARGIN_BYTES)
+    }
+
+    /// Makes durable what nobody was promised.
+    fn end(mut self) {
         if self.failure.is_none() && self.wal.is_dirty() {
-            drop(self.wal.sync()); // nobody was promised this
+            drop(self.wal.sync());
         }
     }
 
@@ -154,11 +256,15 @@ impl Committer {
             }
     }
 
-    fn apply(&mut self, group: &mut Group, prepared: Prepared) -> Result<Written> {
-        let wants_sync = match &prepared.write {
+    fn wants_sync(&self, write: &Write) -> bool {
+        match write {
             Write::Append(append) => append.sync.unwrap_or(self.store.options.sync),
             _ => self.store.options.sync,
-        };
+        }
+    }
+
+    fn apply(&mut self, group: &mut Group, prepared: Prepared) -> Result<Written> {
+        let wants_sync = self.wants_sync(&prepared.write);
         let written = match prepared.write {
             Write::Append(append) => self.append(group, *append, prepared.pages, prepared.snapshot),
             Write::Decide {

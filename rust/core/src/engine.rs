@@ -13,7 +13,7 @@ use crate::api::{
     Accepted, Book, Decision, FORMAT_VERSION, Facts, Key, LogEntry, Options, Participant, Pending,
     Stream, Verified, Write, Written,
 };
-use crate::committer::{Committer, Job, run_flusher};
+use crate::committer::{Committer, Desk, Job, Sent, run_flusher};
 use crate::error::{Error, Result};
 use crate::failpoint::{self, Failpoints};
 use crate::key::{self, Family};
@@ -23,7 +23,7 @@ use crate::store::{Store, disk};
 use crate::waiters::Waiters;
 use crate::wal;
 
-/// Called once with what a write came to, on the committer's thread: it must be quick and must not call the engine.
+/// Called once with what a write came to, on the thread that commits: it must be quick and must not call the engine.
 pub type Done = Box<dyn FnOnce(Result<Written>) + Send>;
 /// Called once when the log has grown, or the store is closing.
 pub type Wake = Box<dyn FnOnce() + Send>;
@@ -40,6 +40,7 @@ struct Inner {
     /// Readers hold it while they read; `close` takes what is in it.
     store: RwLock<Option<Arc<Store>>>,
     sender: RwLock<Option<Sender<Job>>>,
+    desk: Arc<Desk>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -62,16 +63,17 @@ impl Engine {
         let (sender, jobs) = bounded(queue_max);
         let (flush, flushes) = bounded(1);
         let flushed_lsn = Arc::new(AtomicU64::new(0));
-        let committer = Committer::new(
+        let desk = Arc::new(Desk::new(Committer::new(
             Arc::clone(&store),
             wal,
             pending_count,
             flush,
             Arc::clone(&flushed_lsn),
-        );
+        )));
+        let served = Arc::clone(&desk);
         let flusher_store = Arc::clone(&store);
         let threads = vec![
-            spawn("angzarr-commit", move || committer.run(&jobs))?,
+            spawn("angzarr-commit", move || served.run(&jobs))?,
             spawn("angzarr-flush", move || {
                 run_flusher(&flusher_store, &flushes, &flushed_lsn);
             })?,
@@ -81,6 +83,7 @@ impl Engine {
             queue_max,
             store: RwLock::new(Some(store)),
             sender: RwLock::new(Some(sender)),
+            desk,
             threads: Mutex::new(threads),
         })))
     }
@@ -91,15 +94,20 @@ impl Engine {
     /// `Overloaded`, `Closed` or `Forked` at once; `done` is not called then.
     pub fn submit(&self, write: Write, done: Done) -> Result<()> {
         let job = self.read(|store| Ok(Job::new(write, store, done)))?;
-        let sender = self.0.sender.read();
-        match sender.as_ref().ok_or(Error::Closed)?.try_send(job) {
-            Ok(()) => Ok(()),
-            Err(TrySendError::Full(_)) => Err(Error::Overloaded {
-                queue: "writer_queue".into(),
-                limit: self.0.queue_max,
-            }),
-            Err(TrySendError::Disconnected(_)) => Err(Error::Closed),
-        }
+        self.queue(job)
+    }
+
+    /// As `submit`; but where nobody else writes and the disk is quick, this thread commits, which takes a flush. Then
+    /// what it came to is returned, with `done`, which was not called.
+    ///
+    /// # Errors
+    /// Those of `submit`.
+    pub fn submit_alone(
+        &self,
+        write: Write,
+        done: Done,
+    ) -> Result<Option<(Result<Written>, Done)>> {
+        self.commit_or_queue(write, done, true)
     }
 
     /// Writes and waits for it.
@@ -108,8 +116,40 @@ impl Engine {
     /// Those of `submit` and of the write.
     pub fn write(&self, write: Write) -> Result<Written> {
         let (sender, answer) = bounded(1);
-        self.submit(write, Box::new(move |written| drop(sender.send(written))))?;
-        answer.recv().unwrap_or(Err(Error::Closed))
+        let done = Box::new(move |written| drop(sender.send(written)));
+        match self.commit_or_queue(write, done, false)? {
+            Some((written, _)) => written,
+            None => answer.recv().unwrap_or(Err(Error::Closed)),
+        }
+    }
+
+    fn commit_or_queue(
+        &self,
+        write: Write,
+        done: Done,
+        quick: bool,
+    ) -> Result<Option<(Result<Written>, Done)>> {
+        let job = self.read(|store| Ok(Job::new(write, store, done)))?;
+        match self.0.desk.try_commit(job, quick) {
+            Sent::Committed(written, done) => Ok(Some((written, done))),
+            Sent::Queued(job) => self.queue(job).map(|()| None),
+        }
+    }
+
+    fn queue(&self, job: Job) -> Result<()> {
+        let sender = self.0.sender.read();
+        let sender = sender.as_ref().ok_or(Error::Closed)?;
+        self.0.desk.announce();
+        sender.try_send(job).map_err(|refused| {
+            self.0.desk.forget(1);
+            match refused {
+                TrySendError::Full(_) => Error::Overloaded {
+                    queue: "writer_queue".into(),
+                    limit: self.0.queue_max,
+                },
+                TrySendError::Disconnected(_) => Error::Closed,
+            }
+        })
     }
 
     pub fn load(

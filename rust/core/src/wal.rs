@@ -10,6 +10,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use crate::crc;
 use crate::error::{Error, Result};
@@ -26,6 +27,8 @@ const SEGMENT_BYTES: u64 = 64 << 20;
 const GROW_BYTES_MIN: u64 = 256 << 10;
 const GROW_BYTES_MAX: u64 = 4 << 20;
 const SPARE_COUNT_MAX: usize = 1;
+/// What a flush is taken to last before there was one.
+const FLUSH_NS_UNKNOWN: u64 = 10_000_000;
 
 /// The open log, at its end.
 pub struct Wal {
@@ -41,6 +44,7 @@ pub struct Wal {
     spares: Vec<PathBuf>,
     buffer: Vec<u8>,
     segment_bytes: u64,
+    flush_ns: u64,
 }
 
 /// What reading the log at open came to.
@@ -80,6 +84,7 @@ impl Wal {
             spares,
             buffer: Vec::new(),
             segment_bytes: SEGMENT_BYTES,
+            flush_ns: FLUSH_NS_UNKNOWN,
         })
     }
 
@@ -131,10 +136,23 @@ impl Wal {
         Ok(())
     }
 
+    /// Mean duration of a flush, the last few weighing most.
+    pub fn flush_ns(&self) -> u64 {
+        self.flush_ns
+    }
+
+    /// Whether a record of so many bytes fits into what is allocated of the segment.
+    pub fn has_room(&self, bytes: usize) -> bool {
+        self.offset + (bytes as u64) < self.allocated.min(self.segment_bytes)
+    }
+
     pub fn sync(&mut self) -> Result<()> {
+        let began = Instant::now();
         self.file
             .sync_data()
             .map_err(failed("sync", &segment_path(&self.dir, self.id)))?;
+        let lasted_ns = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX / 8);
+        self.flush_ns = (7 * self.flush_ns + lasted_ns) / 8;
         self.durable_lsn = self.next_lsn - 1;
         Ok(())
     }

@@ -63,16 +63,16 @@ impl Store {
         })
     }
 
-    /// Keeps the interpreter: it only queues, and the committer never waits for the interpreter.
-    fn submit(
+    fn submit<'py>(
         &self,
-        py: Python<'_>,
+        py: Python<'py>,
         mailbox: &Mailbox,
         token: Py<PyAny>,
         change: &Change,
-    ) -> PyResult<()> {
+        is_alone: bool,
+    ) -> PyResult<Option<(Bound<'py, PyAny>,)>> {
         let (write, cover) = change.take(py)?;
-        let refused = self.context(cover.as_ref().map(|cover| cover.clone_ref(py)));
+        let raised = self.context(cover.as_ref().map(|cover| cover.clone_ref(py)));
         let (inbox, context) = (mailbox.inbox(), self.context(cover));
         let done = Box::new(move |result| {
             inbox.post(Post {
@@ -80,9 +80,17 @@ impl Store {
                 outcome: Some((result, context)),
             });
         });
-        self.engine
-            .submit(write, done)
-            .map_err(|error| refused.raise(py, error))
+        let sent = if is_alone {
+            py.detach(|| self.engine.submit_alone(write, done))
+        } else {
+            // Keeps the interpreter: it only queues, and the committer never waits for the interpreter.
+            self.engine.submit(write, done).map(|()| None)
+        };
+        match sent {
+            Ok(None) => Ok(None),
+            Ok(Some((Ok(value), _))) => Ok(Some((written(py, value)?,))),
+            Ok(Some((Err(error), _))) | Err(error) => Err(raised.raise(py, error)),
+        }
     }
 
     fn write<'py>(&self, py: Python<'py>, change: &Change) -> PyResult<Bound<'py, PyAny>> {

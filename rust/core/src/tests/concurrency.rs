@@ -248,3 +248,125 @@ fn a_full_queue_is_overloaded_at_once() {
     let engine = open(dir.path(), "").expect("opens");
     assert_eq!(engine.verify().expect("sound").stream_count, 3);
 }
+
+fn alone(engine: &Engine, stream: &Stream, first: u64) -> Option<Result<Written>> {
+    let write = Write::Append(Box::new(append(stream, first, 1)));
+    let done = Box::new(|_| panic!("a lone write is not told to anybody"));
+    engine
+        .submit_alone(write, done)
+        .expect("takes it")
+        .map(|(written, _)| written)
+}
+
+/// STO-2, STO-60: what a lone writer commits on its own thread is what the committer would have written.
+#[test]
+fn a_lone_write_is_committed_when_the_call_returns() {
+    let store = Fixture::new();
+
+    let written = alone(&store, &main_stream(), 0);
+
+    let appended = Written::Appended { first: 0, last: 0 };
+    assert_eq!(written, Some(Ok(appended)));
+    let (_copy, engine) = store.crashed();
+    assert_eq!(log(&engine.expect("opens")).len(), 1);
+}
+
+/// STO-10: a lone write is refused as any other one.
+#[test]
+fn a_lone_write_is_checked() {
+    let store = Fixture::new();
+
+    let written = alone(&store, &main_stream(), 3);
+
+    let (expected, actual) = (3, 0);
+    let conflict = Error::SequenceConflict { expected, actual };
+    assert_eq!(written, Some(Err(conflict)));
+    assert_eq!(store.log_head(), Ok(0));
+}
+
+/// CMD-37, OPS-13: nobody waits for another's flush: while one commits, what comes is queued.
+#[test]
+fn a_write_beside_another_one_is_queued() {
+    let store = Fixture::new();
+    let (release, gate) = std::sync::mpsc::channel::<()>();
+    let (started, is_started) = std::sync::mpsc::channel();
+    let first = Write::Append(Box::new(append(&main_stream(), 0, 1)));
+    let hold = move |_| {
+        started.send(()).expect("listens");
+        let _ = gate.recv();
+    };
+    store.submit(first, Box::new(hold)).expect("queues");
+    is_started.recv().expect("the committer is held");
+    let (sender, answer) = std::sync::mpsc::channel();
+    let second = Write::Append(Box::new(append(&main_stream(), 1, 1)));
+
+    let sent = store.submit_alone(second, Box::new(move |written| drop(sender.send(written))));
+
+    assert!(sent.expect("takes it").is_none());
+    drop(release);
+    let appended = Written::Appended { first: 1, last: 1 };
+    assert_eq!(answer.recv(), Ok(Ok(appended)));
+}
+
+/// An event loop does not wait for a disk that is not known to be quick.
+#[test]
+fn a_lone_durable_write_is_queued_until_flushes_are_known_to_be_quick() {
+    let store = Fixture::new();
+    let (sender, answer) = std::sync::mpsc::channel();
+    let write = Write::Append(Box::new(Append {
+        sync: Some(true),
+        ..append(&main_stream(), 0, 1)
+    }));
+
+    let sent = store.submit_alone(write, Box::new(move |written| drop(sender.send(written))));
+
+    assert!(sent.expect("takes it").is_none());
+    answer.recv().expect("answers").expect("appends");
+}
+
+/// STO-40, STO-14: threads that commit by themselves, and the committer, leave one sound store.
+#[test]
+fn lone_and_queued_writes_mix() {
+    let store = Fixture::new();
+    let lone = |root: u8| {
+        let engine = store.engine.clone();
+        thread::spawn(move || {
+            let stream = stream("account", MAIN, root);
+            (0..300).for_each(|sequence| must(&engine, &stream, sequence, 1));
+        })
+    };
+    let queued = |root: u8| {
+        let engine = store.engine.clone();
+        thread::spawn(move || {
+            let stream = stream("account", MAIN, root);
+            for sequence in 0..300 {
+                let (sender, answer) = std::sync::mpsc::channel();
+                let write = Write::Append(Box::new(append(&stream, sequence, 1)));
+                let done = Box::new(move |written| drop(sender.send(written)));
+                engine.submit(write, done).expect("queues");
+                answer.recv().expect("answers").expect("appends");
+            }
+        })
+    };
+    let threads = [lone(1), queued(2), lone(3), queued(4)];
+
+    threads
+        .into_iter()
+        .for_each(|thread| thread.join().expect("no panic"));
+
+    let verified = store.verify().expect("sound");
+    assert_eq!((verified.stream_count, verified.position), (4, 1200));
+}
+
+/// STO-5: the end of a store waits for a lone write, and later ones are refused.
+#[test]
+fn a_closed_store_takes_no_lone_write() {
+    let store = Fixture::new();
+    must(&store, &main_stream(), 0, 1);
+    store.close().expect("closes");
+
+    let write = Write::Append(Box::new(append(&main_stream(), 1, 1)));
+    let refused = store.submit_alone(write, Box::new(|_| ()));
+
+    assert!(matches!(refused, Err(Error::Closed)));
+}
