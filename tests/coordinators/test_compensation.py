@@ -158,3 +158,22 @@ async def test_the_handlers_error_passes_through(world):
 
     with pytest.raises(CommandRejected, match="can't undo"):
         await world.compensate(_notification(world))
+
+
+@pytest.mark.spec("CMD-41", "CMD-29")
+async def test_a_delivery_overtaken_before_it_loads_is_a_repeat(world):
+    """The handler refused to take back what it saw as taken back already."""
+    answer = world.handler.answer = world.business("a=0")
+    metadata = world.origin(kind=REJECTION)
+
+    async def overtaken(find, *args):
+        found = await find(*args)
+        del world.events.faults["find_by_provenance"]
+        await world.compensate(_notification(world), metadata)
+        world.rejecting()
+        return found
+
+    world.events.faults["find_by_provenance"] = overtaken
+
+    assert await world.compensate(_notification(world), metadata) == answer
+    assert await world.values() == ["a=0"]

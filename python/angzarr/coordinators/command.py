@@ -36,7 +36,6 @@ from angzarr.errors import (
     InvalidInput,
     SequenceConflict,
     SequenceMismatch,
-    StorageFailed,
     StoreUnavailable,
     UnknownDomain,
 )
@@ -226,12 +225,8 @@ class CommandCoordinator:
             is_first = False
             try:
                 return await self._attempt(call)
-            except (StorageFailed, StoreUnavailable):
-                raise
-            except AngzarrError:
-                # The handler may have seen, and refused, what another delivery of this very command
-                # has committed since its key was looked for.
-                if (known := await self._pipeline.accepted(call)) is not None:
+            except AngzarrError as refusal:
+                if (known := await self._pipeline.overtaken(call, refusal)) is not None:
                     return await self._repeated(call, known)
                 raise
 

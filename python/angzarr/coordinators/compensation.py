@@ -13,7 +13,7 @@ from angzarr.coordinators import books, provenance, validate
 from angzarr.coordinators.pipeline import Call, Loaded, Pipeline, Written
 from angzarr.coordinators.slots import Component
 from angzarr.cover import COMPENSATE, REJECTION, Cover
-from angzarr.errors import SequenceConflict
+from angzarr.errors import AngzarrError, SequenceConflict
 from angzarr.ports.components import CallContext
 from angzarr.ports.event_store import ANSWER_BYTES_MAX, Accepted
 
@@ -56,7 +56,12 @@ class Compensations:
             if accepted is not None:
                 return _kept(call, accepted)
             await self._pipeline.refuse_decided(cascade_id)
-            return await self._attempt(call)
+            try:
+                return await self._attempt(call)
+            except AngzarrError as refusal:
+                if (known := await self._pipeline.overtaken(call, refusal)) is not None:
+                    return _kept(call, known)
+                raise
 
         try:
             return await self._pipeline.attempts(context, attempt)

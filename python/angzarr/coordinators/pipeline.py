@@ -19,6 +19,7 @@ from angzarr.coordinators.slots import Component
 from angzarr.coordinators.views import View, Views
 from angzarr.cover import Cover, Provenance
 from angzarr.errors import (
+    AngzarrError,
     CascadeDecided,
     CorruptData,
     DivergenceConflict,
@@ -179,6 +180,14 @@ class Pipeline:
             return None
         with storing("load events"):
             return await self.events.find_by_provenance(call.cover, call.provenance)
+
+    async def overtaken(self, call: Call, refusal: AngzarrError) -> Accepted | None:
+        """What another delivery of the call has committed since its key was looked for: the handler
+        may have seen it, and refused it (CMD-29).
+        """
+        if isinstance(refusal, StorageFailed | StoreUnavailable):
+            return None
+        return await self.accepted(call)
 
     async def refuse_decided(self, cascade_id: str) -> None:
         """CascadeDecided for a cascade that has its decision (CAS-3)."""
