@@ -245,7 +245,7 @@ def flushes_per_commit(count: int = 200) -> float:
             folder / "db",
             str(count),
         ]
-        subprocess.run([str(c) for c in command], check=True)
+        subprocess.run([str(c) for c in command], check=True, stdout=subprocess.DEVNULL)
         text = trace.read_text()
         within = text.split("BEGIN-APPENDS", 1)[1].split("END-APPENDS", 1)[0]
         return len(re.findall(r"\b(?:fsync|fdatasync|sync_file_range|msync)\(", within)) / count
