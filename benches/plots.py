@@ -12,6 +12,8 @@ matplotlib.use("svg")
 matplotlib.rcParams["svg.hashsalt"] = "angzarr"  # the same figures give the same file
 from matplotlib import pyplot as plt  # noqa: E402
 
+TICKS = (0.2, 0.5, 1, 2, 5, 10, 20, 50, 100)
+
 
 def draw(rows: list[dict[str, Any]], folder: pathlib.Path) -> None:
     """Write `<group>.svg` for each group that has rows."""
@@ -34,6 +36,9 @@ def draw(rows: list[dict[str, Any]], folder: pathlib.Path) -> None:
         axes.axvline(1, color="#333333", linewidth=0.8)
         axes.set_xscale("log")
         axes.set_xlim(min(0.25, *ratios) * 0.8, max(4, *ratios) * 2)
+        ticks = [tick for tick in TICKS if axes.get_xlim()[0] <= tick <= axes.get_xlim()[1]]
+        axes.set_xticks(ticks, [f"{tick:g}×" for tick in ticks])
+        axes.set_xticks([], minor=True)
         axes.set_xlabel("our rate ÷ the other's (median of rounds, log scale)")
         axes.set_title(group)
         axes.spines[["top", "right"]].set_visible(False)
