@@ -65,6 +65,15 @@ from angzarr._wire.saga_pb2 import (
     SagaResponse,
     SpeculateSagaRequest,
 )
+from angzarr._wire.store_pb2 import (
+    StoreAnswer,
+    StoreCall,
+)
+from angzarr._wire.timer_pb2 import (
+    CancelTimer,
+    ScheduleTimer,
+    TimerFired,
+)
 from angzarr._wire.types_pb2 import (
     CASCADE_ERROR_COMPENSATE,
     CASCADE_ERROR_CONTINUE,
@@ -168,6 +177,7 @@ __all__ = [
     "BackupProgress",
     "BackupRequest",
     "BusinessResponse",
+    "CancelTimer",
     "CascadeCommit",
     "CascadeConflictDetail",
     "CascadeError",
@@ -232,6 +242,7 @@ __all__ = [
     "SagaCompensationFailed",
     "SagaHandleRequest",
     "SagaResponse",
+    "ScheduleTimer",
     "SequenceMismatchDetails",
     "SequenceRange",
     "SequenceSet",
@@ -242,10 +253,13 @@ __all__ = [
     "SpeculatePmRequest",
     "SpeculateProjectorRequest",
     "SpeculateSagaRequest",
+    "StoreAnswer",
+    "StoreCall",
     "StoreStatus",
     "SyncMode",
     "Target",
     "TemporalQuery",
+    "TimerFired",
     "UpcastRequest",
     "UpcastResponse",
 ]

@@ -65,3 +65,122 @@ class Upcaster(Protocol):
     async def upcast(self, request: bytes, context: CallContext) -> bytes:
         """UpcastRequest → UpcastResponse with as many pages in the same order."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """What a consumer gets of the log (SAGA-3).
+
+    domain: exact, `*`, or `prefix.*`. types: full names, or their last components; none is all.
+    """
+
+    domain: str
+    types: tuple[str, ...] = ()
+
+
+class Saga(Protocol):
+    """Turns events of some domains into commands and facts for others, without a state."""
+
+    @property
+    def name(self) -> str:
+        """The component's name, `saga:<name>`."""
+        ...
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Its inputs; at least one."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Its declared output domains; none leaves them open (SAGA-6, SAGA-17)."""
+        ...
+
+    def routed(self, domain: str, source: bytes) -> bytes | None:
+        """The declared routing: the root that a source EventBook leads to in an output domain; None
+        where none is declared, so that SAGA-6's rule holds. Pure.
+        """
+        ...
+
+    async def handle(self, request: bytes, context: CallContext) -> bytes:
+        """SagaHandleRequest → SagaResponse. Raises as CommandHandler.handle."""
+        ...
+
+    async def refused(self, request: bytes, context: CallContext) -> bytes | None:
+        """Notification of a rejected command of its own → SagaResponse with what makes up for it;
+        None where it has no say, as every remote saga: the source is notified then (COMP-13).
+        """
+        ...
+
+
+class ProcessManager(Protocol):
+    """Coordinates a workflow: reacts to events with a state of its own, keyed by correlation id."""
+
+    @property
+    def name(self) -> str:
+        """The component's name, `process_manager:<name>`."""
+        ...
+
+    @property
+    def domain(self) -> str:
+        """The domain of its state streams (PM-2)."""
+        ...
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Its inputs; at least one."""
+        ...
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Its declared output domains; none leaves them open."""
+        ...
+
+    async def prepare(self, request: bytes, context: CallContext) -> bytes:
+        """ProcessManagerPrepareRequest → ProcessManagerPrepareResponse. RemoteError UNIMPLEMENTED
+        means no destinations (PM-3)."""
+        ...
+
+    async def handle(self, request: bytes, context: CallContext) -> bytes:
+        """ProcessManagerHandleRequest → ProcessManagerHandleResponse. Raises as
+        CommandHandler.handle."""
+        ...
+
+    async def refused(self, request: bytes, context: CallContext) -> bytes | None:
+        """ContextualCommand{its state, the Notification's command} → BusinessResponse, as an
+        aggregate answers; None where it has no rejection handlers, as every remote one (PM-12).
+        """
+        ...
+
+
+class Projector(Protocol):
+    """Makes a read model of events."""
+
+    @property
+    def name(self) -> str:
+        """The component's name, `projector:<name>`."""
+        ...
+
+    @property
+    def subscriptions(self) -> tuple[Subscription, ...]:
+        """Its inputs; at least one."""
+        ...
+
+    @property
+    def editions(self) -> tuple[str, ...] | None:
+        """Editions that it is fed; None is every one (PROJ-1)."""
+        ...
+
+    @property
+    def is_synchronous(self) -> bool:
+        """Whether SIMPLE and CASCADE requests run it before they are answered (PROJ-7)."""
+        ...
+
+    async def handle(self, request: bytes, context: CallContext) -> bytes:
+        """EventBook → Projection. Raises as CommandHandler.handle."""
+        ...
+
+    async def handle_speculative(self, request: bytes, context: CallContext) -> bytes:
+        """EventBook → Projection, without effect. RemoteError UNIMPLEMENTED where it has none
+        (PROJ-12)."""
+        ...
