@@ -208,12 +208,14 @@ async def retry(world: World, duty: Obligation, delay_s: int) -> Ask:
     return lambda stores: stores.obligations.retry(duty.id, due_ns, "failed")
 
 
-async def dead_letter(world: World, rank: int, is_deletion: bool) -> Ask:
+async def dead_letter(world: World, rank: int, is_deletion: bool, is_replay: bool) -> Ask:
     """The letter of a rank, newest first."""
     listed = await world.oracle.dead_letters.list()
     letter_id = listed[rank].id if rank < len(listed) else "absent"
     if is_deletion:
         return lambda stores: stores.dead_letters.delete(letter_id)
+    if is_replay:
+        return lambda stores: stores.dead_letters.count_replay(letter_id)
     return lambda stores: stores.dead_letters.get(letter_id)
 
 
@@ -275,7 +277,7 @@ STEPS: dict[str, tuple[list[st.SearchStrategy[Any]], Callable[..., Awaitable[Ask
     "retry": ([st.sampled_from(DUTIES), st.integers(-5, 5)], retry),
     "close_duty": ([st.sampled_from(DUTIES)], of(lambda s, d: s.obligations.close(d.id))),
     "put_letter": ([st.binary(max_size=9)], of(lambda s, data: s.dead_letters.put(data))),
-    "letter": ([st.integers(0, 2), st.booleans()], dead_letter),
+    "letter": ([st.integers(0, 2), st.booleans(), st.booleans()], dead_letter),
     "tick": ([st.integers(1, 20)], tick),
     "reopen": ([], of(lambda s: s.events.log_head())),
 }

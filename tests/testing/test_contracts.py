@@ -256,6 +256,12 @@ async def list_oldest_first(inner: Any, **options: Any) -> Any:
     return (await inner.list(**options))[::-1]
 
 
+async def count_without_keeping(inner: Any, letter_id: str) -> Any:
+    """Says what the count would be."""
+    known = await inner.get(letter_id)
+    return known and known.replay_count + 1
+
+
 BROKEN: list[tuple[str, str, Twist, str]] = [
     ("events", "append", append_anywhere, "test_one_of_64_writers_wins_each_round"),
     ("events", "append", append_anywhere, "test_losers_of_a_race_learn_the_new_head"),
@@ -290,6 +296,7 @@ BROKEN: list[tuple[str, str, Twist, str]] = [
     ("positions", "lease", lease_to_all, "test_one_of_32_callers_gets_the_lease"),
     ("obligations", "due", due_without_lease, "test_replicas_share_the_work"),
     ("dead_letters", "list", list_oldest_first, "test_the_list_is_newest_first"),
+    ("dead_letters", "count_replay", count_without_keeping, "test_replays_are_counted"),
 ]
 """Port, method, how it is broken, and a claim that finds out."""
 

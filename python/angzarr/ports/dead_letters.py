@@ -34,3 +34,7 @@ class DeadLetterQueue(Protocol):
     async def delete(self, letter_id: str) -> bool:
         """Remove it; whether it existed."""
         ...
+
+    async def count_replay(self, letter_id: str) -> int | None:
+        """Count one more replay; the count with it, None for an unknown id. Durable on return."""
+        ...

@@ -202,3 +202,11 @@ class MemoryDeadLetters:
     async def delete(self, letter_id: str) -> bool:
         with self._serving():
             return self._letters.pop(letter_id, None) is not None
+
+    async def count_replay(self, letter_id: str) -> int | None:
+        with self._serving():
+            known = self._letters.get(letter_id)
+            if known is None:
+                return None
+            self._letters[letter_id] = replace(known, replay_count=known.replay_count + 1)
+            return known.replay_count + 1

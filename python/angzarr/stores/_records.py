@@ -194,6 +194,16 @@ class RecordDeadLetters:
                 await self._records.write([(DELETE, DEAD_LETTERS, letter_id.encode(), b"")])
             return is_there
 
+    async def count_replay(self, letter_id: str) -> int | None:
+        async with self._mutex.hold(letter_id):
+            known = await self.get(letter_id)
+            if known is None:
+                return None
+            counted = replace(known, replay_count=known.replay_count + 1)
+            key = letter_id.encode()
+            await self._records.write([(PUT, DEAD_LETTERS, key, _encode(counted))])
+            return counted.replay_count
+
     def _next_id(self) -> str:
         """Now, or just after the newest id where the clock stands still or went back."""
         with self._lock:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
@@ -183,6 +184,51 @@ class DeadLetterContract(StoreContract):
         await dead_letters.delete(first)
 
         assert await dead_letters.put(letter()) > first
+
+    @pytest.mark.spec("STO-24")
+    async def test_replays_are_counted(self, dead_letters: DeadLetterQueue) -> None:
+        letter_id = await dead_letters.put(letter())
+        stored = await dead_letters.get(letter_id)
+        assert stored is not None
+
+        assert [await dead_letters.count_replay(letter_id) for _ in range(2)] == [1, 2]
+
+        counted = replace(stored, replay_count=2)
+        assert await dead_letters.get(letter_id) == counted
+        assert await dead_letters.list() == [counted]
+
+    @pytest.mark.spec("STO-24")
+    async def test_the_replays_of_one_letter_are_not_anothers(
+        self, dead_letters: DeadLetterQueue
+    ) -> None:
+        ids = [await dead_letters.put(letter()) for _ in range(3)]
+
+        await dead_letters.count_replay(ids[1])
+
+        assert [item.replay_count for item in await dead_letters.list()] == [0, 1, 0]
+
+    @pytest.mark.spec("STO-24")
+    async def test_concurrent_replays_are_all_counted(self, dead_letters: DeadLetterQueue) -> None:
+        letter_id = await dead_letters.put(letter())
+
+        counts = await asyncio.gather(*(dead_letters.count_replay(letter_id) for _ in range(16)))
+
+        assert set(counts) == set(range(1, 17))
+        found = await dead_letters.get(letter_id)
+        assert found is not None
+        assert found.replay_count == 16
+
+    @pytest.mark.spec("STO-24")
+    async def test_replays_of_an_absent_letter_are_not_counted(
+        self, dead_letters: DeadLetterQueue
+    ) -> None:
+        letter_id = await dead_letters.put(letter())
+        await dead_letters.delete(letter_id)
+
+        assert await dead_letters.count_replay(letter_id) is None
+        assert await dead_letters.count_replay("nobody") is None
+
+        assert await dead_letters.list() == []
 
     @pytest.mark.spec("STO-24")
     async def test_dead_letters_are_no_log_entries(self, stores: Stores) -> None:

@@ -75,6 +75,7 @@ CALLS: dict[str, Call] = {
     "dead_letters.list": lambda s: s.dead_letters.list(),
     "dead_letters.get": lambda s: s.dead_letters.get("1"),
     "dead_letters.delete": lambda s: s.dead_letters.delete("1"),
+    "dead_letters.count_replay": lambda s: s.dead_letters.count_replay("1"),
 }
 """A call of every method of every port."""
 
@@ -333,6 +334,7 @@ class DurabilityContract(StoreContract):
     async def test_dead_letters_survive_reopening(self, opener: Opener) -> None:
         stores = await opener()
         letter_id = await stores.dead_letters.put(b"")
+        await stores.dead_letters.count_replay(letter_id)
         stored = await stores.dead_letters.get(letter_id)
 
         dead_letters = (await opener()).dead_letters
