@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from angzarr._wire import command_handler_pb2 as angzarr_dot_command__handler__pb2
 from angzarr._wire import types_pb2 as angzarr_dot_types__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
+from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x61ngzarr/dlq.proto\x12\x07\x61ngzarr\x1a\x1d\x61ngzarr/command_handler.proto\x1a\x13\x61ngzarr/types.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x01\n\x0f\x44\x65\x61\x64LetterEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x06letter\x18\x02 \x01(\x0b\x32\x1a.angzarr.AngzarrDeadLetter\x12\x16\n\x0erejection_type\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0creplay_count\x18\x05 \x01(\r\"O\n\x16ListDeadLettersRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x17ListDeadLettersResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.angzarr.DeadLetterEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x14GetDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\"%\n\x17\x44\x65leteDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\"+\n\x18\x44\x65leteDeadLetterResponse\x12\x0f\n\x07\x65xisted\x18\x01 \x01(\x08\"H\n\x17ReplayDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x04mode\x18\x02 \x01(\x0e\x32\x13.angzarr.ReplayMode\"b\n\x18ReplayDeadLetterResponse\x12*\n\x08response\x18\x01 \x01(\x0b\x32\x18.angzarr.CommandResponse\x12\x1a\n\x12new_correlation_id\x18\x02 \x01(\t*Q\n\nReplayMode\x12\x16\n\x12REPLAY_UNSPECIFIED\x10\x00\x12\x10\n\x0cREPLAY_AS_IS\x10\x01\x12\x19\n\x15REPLAY_FRESH_SEQUENCE\x10\x02\x32\x9b\x03\n\x0f\x44lqAdminService\x12[\n\x04List\x12\x1f.angzarr.ListDeadLettersRequest\x1a .angzarr.ListDeadLettersResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/api/dlq\x12U\n\x03Get\x12\x1d.angzarr.GetDeadLetterRequest\x1a\x18.angzarr.DeadLetterEntry\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/dlq/{id}\x12\x64\n\x06\x44\x65lete\x12 .angzarr.DeleteDeadLetterRequest\x1a!.angzarr.DeleteDeadLetterResponse\"\x15\x82\xd3\xe4\x93\x02\x0f*\r/api/dlq/{id}\x12n\n\x06Replay\x12 .angzarr.ReplayDeadLetterRequest\x1a!.angzarr.ReplayDeadLetterResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/dlq/{id}/replay:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11\x61ngzarr/dlq.proto\x12\x07\x61ngzarr\x1a\x1d\x61ngzarr/command_handler.proto\x1a\x13\x61ngzarr/types.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x19google/protobuf/any.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x01\n\x0f\x44\x65\x61\x64LetterEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12*\n\x06letter\x18\x02 \x01(\x0b\x32\x1a.angzarr.AngzarrDeadLetter\x12\x16\n\x0erejection_type\x18\x03 \x01(\t\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0creplay_count\x18\x05 \x01(\r\"O\n\x16ListDeadLettersRequest\x12\x0e\n\x06\x66ilter\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\r\x12\x12\n\npage_token\x18\x03 \x01(\t\"]\n\x17ListDeadLettersResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.angzarr.DeadLetterEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\"\n\x14GetDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\"%\n\x17\x44\x65leteDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\"+\n\x18\x44\x65leteDeadLetterResponse\x12\x0f\n\x07\x65xisted\x18\x01 \x01(\x08\"p\n\x17ReplayDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\x12!\n\x04mode\x18\x02 \x01(\x0e\x32\x13.angzarr.ReplayMode\x12&\n\x08payloads\x18\x03 \x03(\x0b\x32\x14.google.protobuf.Any\"b\n\x18ReplayDeadLetterResponse\x12*\n\x08response\x18\x01 \x01(\x0b\x32\x18.angzarr.CommandResponse\x12\x1a\n\x12new_correlation_id\x18\x02 \x01(\t\"(\n\x1aRedeliverDeadLetterRequest\x12\n\n\x02id\x18\x01 \x01(\t\"0\n\x1bRedeliverDeadLetterResponse\x12\x11\n\tcomponent\x18\x01 \x01(\t*Q\n\nReplayMode\x12\x16\n\x12REPLAY_UNSPECIFIED\x10\x00\x12\x10\n\x0cREPLAY_AS_IS\x10\x01\x12\x19\n\x15REPLAY_FRESH_SEQUENCE\x10\x02\x32\x97\x04\n\x0f\x44lqAdminService\x12[\n\x04List\x12\x1f.angzarr.ListDeadLettersRequest\x1a .angzarr.ListDeadLettersResponse\"\x10\x82\xd3\xe4\x93\x02\n\x12\x08/api/dlq\x12U\n\x03Get\x12\x1d.angzarr.GetDeadLetterRequest\x1a\x18.angzarr.DeadLetterEntry\"\x15\x82\xd3\xe4\x93\x02\x0f\x12\r/api/dlq/{id}\x12\x64\n\x06\x44\x65lete\x12 .angzarr.DeleteDeadLetterRequest\x1a!.angzarr.DeleteDeadLetterResponse\"\x15\x82\xd3\xe4\x93\x02\x0f*\r/api/dlq/{id}\x12n\n\x06Replay\x12 .angzarr.ReplayDeadLetterRequest\x1a!.angzarr.ReplayDeadLetterResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/api/dlq/{id}/replay:\x01*\x12z\n\tRedeliver\x12#.angzarr.RedeliverDeadLetterRequest\x1a$.angzarr.RedeliverDeadLetterResponse\"\"\x82\xd3\xe4\x93\x02\x1c\"\x17/api/dlq/{id}/redeliver:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,24 +44,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DLQADMINSERVICE'].methods_by_name['Delete']._serialized_options = b'\202\323\344\223\002\017*\r/api/dlq/{id}'
   _globals['_DLQADMINSERVICE'].methods_by_name['Replay']._loaded_options = None
   _globals['_DLQADMINSERVICE'].methods_by_name['Replay']._serialized_options = b'\202\323\344\223\002\031\"\024/api/dlq/{id}/replay:\001*'
-  _globals['_REPLAYMODE']._serialized_start=785
-  _globals['_REPLAYMODE']._serialized_end=866
-  _globals['_DEADLETTERENTRY']._serialized_start=146
-  _globals['_DEADLETTERENTRY']._serialized_end=313
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=315
-  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=394
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=396
-  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=489
-  _globals['_GETDEADLETTERREQUEST']._serialized_start=491
-  _globals['_GETDEADLETTERREQUEST']._serialized_end=525
-  _globals['_DELETEDEADLETTERREQUEST']._serialized_start=527
-  _globals['_DELETEDEADLETTERREQUEST']._serialized_end=564
-  _globals['_DELETEDEADLETTERRESPONSE']._serialized_start=566
-  _globals['_DELETEDEADLETTERRESPONSE']._serialized_end=609
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=611
-  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=683
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=685
-  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=783
-  _globals['_DLQADMINSERVICE']._serialized_start=869
-  _globals['_DLQADMINSERVICE']._serialized_end=1280
+  _globals['_DLQADMINSERVICE'].methods_by_name['Redeliver']._loaded_options = None
+  _globals['_DLQADMINSERVICE'].methods_by_name['Redeliver']._serialized_options = b'\202\323\344\223\002\034\"\027/api/dlq/{id}/redeliver:\001*'
+  _globals['_REPLAYMODE']._serialized_start=944
+  _globals['_REPLAYMODE']._serialized_end=1025
+  _globals['_DEADLETTERENTRY']._serialized_start=173
+  _globals['_DEADLETTERENTRY']._serialized_end=340
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_start=342
+  _globals['_LISTDEADLETTERSREQUEST']._serialized_end=421
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_start=423
+  _globals['_LISTDEADLETTERSRESPONSE']._serialized_end=516
+  _globals['_GETDEADLETTERREQUEST']._serialized_start=518
+  _globals['_GETDEADLETTERREQUEST']._serialized_end=552
+  _globals['_DELETEDEADLETTERREQUEST']._serialized_start=554
+  _globals['_DELETEDEADLETTERREQUEST']._serialized_end=591
+  _globals['_DELETEDEADLETTERRESPONSE']._serialized_start=593
+  _globals['_DELETEDEADLETTERRESPONSE']._serialized_end=636
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_start=638
+  _globals['_REPLAYDEADLETTERREQUEST']._serialized_end=750
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_start=752
+  _globals['_REPLAYDEADLETTERRESPONSE']._serialized_end=850
+  _globals['_REDELIVERDEADLETTERREQUEST']._serialized_start=852
+  _globals['_REDELIVERDEADLETTERREQUEST']._serialized_end=892
+  _globals['_REDELIVERDEADLETTERRESPONSE']._serialized_start=894
+  _globals['_REDELIVERDEADLETTERRESPONSE']._serialized_end=942
+  _globals['_DLQADMINSERVICE']._serialized_start=1028
+  _globals['_DLQADMINSERVICE']._serialized_end=1563
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@ import datetime
 from angzarr._wire import command_handler_pb2 as _command_handler_pb2
 from angzarr._wire import types_pb2 as _types_pb2
 from google.api import annotations_pb2 as _annotations_pb2
+from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
@@ -73,12 +74,14 @@ class DeleteDeadLetterResponse(_message.Message):
     def __init__(self, existed: _Optional[bool] = ...) -> None: ...
 
 class ReplayDeadLetterRequest(_message.Message):
-    __slots__ = ("id", "mode")
+    __slots__ = ("id", "mode", "payloads")
     ID_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
+    PAYLOADS_FIELD_NUMBER: _ClassVar[int]
     id: str
     mode: ReplayMode
-    def __init__(self, id: _Optional[str] = ..., mode: _Optional[_Union[ReplayMode, str]] = ...) -> None: ...
+    payloads: _containers.RepeatedCompositeFieldContainer[_any_pb2.Any]
+    def __init__(self, id: _Optional[str] = ..., mode: _Optional[_Union[ReplayMode, str]] = ..., payloads: _Optional[_Iterable[_Union[_any_pb2.Any, _Mapping]]] = ...) -> None: ...
 
 class ReplayDeadLetterResponse(_message.Message):
     __slots__ = ("response", "new_correlation_id")
@@ -87,3 +90,15 @@ class ReplayDeadLetterResponse(_message.Message):
     response: _command_handler_pb2.CommandResponse
     new_correlation_id: str
     def __init__(self, response: _Optional[_Union[_command_handler_pb2.CommandResponse, _Mapping]] = ..., new_correlation_id: _Optional[str] = ...) -> None: ...
+
+class RedeliverDeadLetterRequest(_message.Message):
+    __slots__ = ("id",)
+    ID_FIELD_NUMBER: _ClassVar[int]
+    id: str
+    def __init__(self, id: _Optional[str] = ...) -> None: ...
+
+class RedeliverDeadLetterResponse(_message.Message):
+    __slots__ = ("component",)
+    COMPONENT_FIELD_NUMBER: _ClassVar[int]
+    component: str
+    def __init__(self, component: _Optional[str] = ...) -> None: ...
