@@ -18,7 +18,9 @@
     ├── MainProtected(domain)
     ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is
     not deleted
-    ├── UnknownDomain(name), UnknownCascade(name)
+    ├── UnknownDomain(name), UnknownCascade(name), UnknownDeadLetter(name)
+    ├── DeadLetterRefused(reason)                          not with this letter, or these targets
+    ├── ReplayRunning(name)                                the dead letter is being replayed already
     ├── Overloaded(queue, limit)                           a bounded queue is full; try again later
     ├── StoreUnavailable(path, cause)                      failed environment
     │   ├── StoreClosed, StoreForked, StoreLocked(path, holder)
@@ -270,6 +272,37 @@ class UnknownCascade(AngzarrError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(f"Unknown cascade {name}")
+
+
+class UnknownDeadLetter(AngzarrError):
+    """No dead letter has the id; it was deleted, or never there."""
+
+    kind = "not_found"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"Unknown dead letter {name}")
+
+
+class DeadLetterRefused(AngzarrError):
+    """What was asked can't be done with this dead letter, or with the configured targets (DLQ-7,
+    DLQ-8)."""
+
+    kind = "rejected"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(f"Dead letters: {reason}")
+
+
+class ReplayRunning(AngzarrError):
+    """The dead letter is being replayed by another call; wait for that one (DLQ-8)."""
+
+    kind = "rejected"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"Dead letter {name} is being replayed by another call")
 
 
 class Overloaded(AngzarrError):

@@ -15,7 +15,10 @@ COVER = Cover("account", bytes(16))
     [
         (errors.InvalidInput("field", "limit", 1), outcome.USAGE),
         (errors.UnknownDomain("x"), outcome.USAGE),
+        (errors.UnknownDeadLetter("x"), outcome.USAGE),
         (errors.CommandRejected("no"), outcome.REFUSED),
+        (errors.DeadLetterRefused("no"), outcome.REFUSED),
+        (errors.ReplayRunning("x"), outcome.REFUSED),
         (errors.SequenceMismatch(COVER, 1, 2), outcome.REFUSED),
         (errors.CascadeConflict(COVER, ["c"], ["f"]), outcome.REFUSED),
         (errors.StoreClosed("data"), outcome.UNREACHABLE),

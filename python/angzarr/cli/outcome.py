@@ -28,6 +28,8 @@ EXIT_CODES: Final = (
 
 _REFUSALS: Final = (
     errors.CommandRejected,
+    errors.DeadLetterRefused,
+    errors.ReplayRunning,
     errors.SequenceError,
     errors.SequenceExhausted,
     errors.CascadeConflict,
@@ -36,7 +38,12 @@ _REFUSALS: Final = (
     errors.MainProtected,
     errors.PendingPages,
 )
-_WRONG: Final = (errors.InvalidInput, errors.UnknownDomain, errors.UnknownCascade)
+_WRONG: Final = (
+    errors.InvalidInput,
+    errors.UnknownDomain,
+    errors.UnknownCascade,
+    errors.UnknownDeadLetter,
+)
 _AWAY: Final = (errors.StoreUnavailable, errors.Overloaded)
 
 _CODES_OF_GRPC: Final = {

@@ -193,6 +193,8 @@ def _code(error: errors.AngzarrError, kind: str) -> grpc.StatusCode:
         return _CODES.get(error.code, Code.UNKNOWN)
     if isinstance(error, errors.NotPermitted):
         return Code.PERMISSION_DENIED
+    if isinstance(error, errors.ReplayRunning):
+        return Code.ABORTED
     if isinstance(error, errors.InvalidDivergence):
         return Code.INVALID_ARGUMENT
     if isinstance(error, errors.SequenceExhausted):

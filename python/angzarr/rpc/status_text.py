@@ -47,6 +47,10 @@ def _too_large(facts: Facts) -> errors.AngzarrError:
 
 
 def _rejected(facts: Facts) -> errors.AngzarrError:
+    if found := re.match(r"Dead letters: (.*)", facts.message, re.DOTALL):
+        return errors.DeadLetterRefused(found[1])
+    if found := re.match(r"Dead letter (\S+) is being replayed", facts.message):
+        return errors.ReplayRunning(found[1])
     return errors.CommandRejected(facts.message)
 
 
@@ -118,6 +122,8 @@ def _not_found(facts: Facts) -> errors.AngzarrError | None:
         return errors.UnknownDomain(found[1])
     if found := re.match(r"Unknown cascade (\S+)", facts.message):
         return errors.UnknownCascade(found[1])
+    if found := re.match(r"Unknown dead letter (.*)", facts.message):
+        return errors.UnknownDeadLetter(found[1])
     return None
 
 
