@@ -220,6 +220,68 @@ def test_a_list_in_a_variable_is_json(tmp_path: Path) -> None:
     assert config.client_logic[0].endpoint == "tcp://h:5"
 
 
+@pytest.mark.spec("DLQ-6")
+def test_targets_of_dead_letters_are_a_chain_with_their_own_settings(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text(
+        "dlq: {targets: [{type: filesystem, path: dead, max_files: 9}, {type: store}, "
+        "{type: logging}, {type: channel}]}"
+    )
+
+    targets = read(tmp_path).dlq.targets
+
+    found = [(target.type, target.path, target.max_files) for target in targets]
+    assert found == [
+        ("filesystem", "dead", 9), ("store", "", 0), ("logging", "", 0), ("channel", "", 0),
+    ]  # fmt: skip
+
+
+@pytest.mark.spec("DLQ-6")
+def test_without_targets_the_chain_is_empty_and_files_are_unlimited(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("dlq: {targets: [{type: filesystem, path: dead}]}")
+
+    assert read(tmp_path).dlq.targets[0].max_files == 0
+    assert load(environ={}, directory=tmp_path / "none").dlq.targets == []
+
+
+@pytest.mark.spec("DLQ-6", "OPS-9")
+@pytest.mark.parametrize(
+    "name",
+    ["amqp", "kafka", "pubsub", "sns-sqs", "nats", "database", "offload_s3", "offload_filesystem"],
+)
+def test_targets_that_are_not_in_this_release_are_refused(tmp_path: Path, name: str) -> None:
+    entries = f'[{{"type": "store"}}, {{"type": "{name}", "topic": "x"}}]'
+
+    error = refusal(tmp_path, ANGZARR__DLQ__TARGETS=entries)
+
+    assert error.field == "dlq.targets.1.type"
+    assert f"dead letters to {name} are not in this release" in str(error)
+
+
+@pytest.mark.spec("DLQ-6", "OPS-8")
+@pytest.mark.parametrize(
+    ("entries", "said"),
+    [
+        ('[{"type": "mail"}]', "dlq.targets.0.type = 'mail'"),
+        ('[{"type": "filesystem"}]', "dlq.targets.0.path must be the directory"),
+        ('[{"path": "x"}]', "only a filesystem target has one, not store"),
+        ('[{"type": "logging", "max_files": 2}]', "dlq.targets.0.max_files: only a filesystem"),
+        ('[{"type": "filesystem", "path": "x", "max_files": -1}]', "an integer from 0 to"),
+        ('[{}, {"type": "logging"}, {"type": "store"}]', "dlq.targets.2: store is among the"),
+        (
+            '[{"type": "filesystem", "path": "x"}, {"type": "filesystem", "path": "./x"}]',
+            "dlq.targets.1: filesystem is among the targets",
+        ),
+        ('[{"typ": "store"}]', "did you mean dlq.targets.0.type?"),
+        ('["store"]', "dlq.targets.0 = 'store'"),
+        ("store", "dlq.targets = 'store'"),
+    ],
+)
+def test_a_target_that_is_wrong_is_refused_with_its_place(
+    tmp_path: Path, entries: str, said: str
+) -> None:
+    assert said in str(refusal(tmp_path, ANGZARR__DLQ__TARGETS=entries))
+
+
 def test_server_and_transport_that_disagree_on_the_port_are_refused(tmp_path: Path) -> None:
     config = read(tmp_path, ANGZARR__SERVER__PORT="5", ANGZARR__TRANSPORT__TCP__PORT="6")
 

@@ -20,6 +20,7 @@ from angzarr.coordinators import (
     StreamCoordinator,
     StreamOptions,
 )
+from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.local import LocalCommandHandler
@@ -91,6 +92,7 @@ async def assemble(
     stores = open_stores(storage.url, sync=storage.sync, limits=config.limits.store, clock=clock)
     parts = Parts(config, components, stores, clock)
     try:
+        parts.stores = redirected(stores, config.dlq.targets, clock)
         await _start(parts, definitions)
     except BaseException:
         await parts.stop()

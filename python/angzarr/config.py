@@ -194,15 +194,39 @@ class Upcaster(Section):
 
 
 class DeadLetterTarget(Section):
-    """Where dead letters go; this release has the event store's own queue."""
+    """Where dead letters go: the event store's own queue, files, the log, or a test's channel.
 
-    type: Literal["store"] = "store"
+    path, max_files: of `filesystem`, its directory, and how many files it keeps; 0 is all.
+    """
+
+    type: Literal["store", "filesystem", "logging", "channel"] = "store"
+    path: str = ""
+    max_files: Annotated[int, Field(ge=0, le=10_000_000)] = 0
 
 
 class DeadLetters(Section):
-    """The chain of targets; empty is the store (DLQ-6)."""
+    """The chain of targets, the first that takes a letter keeps it; empty is the store (DLQ-6)."""
 
     targets: list[DeadLetterTarget] = []
+
+    def check(self) -> None:
+        """Raise InvalidInput for a directory that is missing or out of place, and for a target
+        that is named twice."""
+        seen: set[tuple[str, str]] = set()
+        for index, target in enumerate(self.targets):
+            key = f"dlq.targets.{index}"
+            is_filesystem = target.type == "filesystem"
+            if is_filesystem and not target.path:
+                raise InvalidInput(f"{key}.path", "the directory where files are kept", "")
+            if not is_filesystem and (target.path or target.max_files):
+                name = "path" if target.path else "max_files"
+                why = f"{key}.{name}: only a filesystem target has one, not {target.type}"
+                raise InvalidInput(f"{key}.{name}", "absent", target.path, why)
+            place = target.type, os.path.realpath(target.path) if target.path else ""
+            if place in seen:
+                why = f"{key}: {target.type} is among the targets before it already"
+                raise InvalidInput(key, "another target", target.type, why)
+            seen.add(place)
 
 
 class Log(Section):
@@ -311,5 +335,6 @@ def _checked(layers: sources.Layers) -> Config:
         config = Config.model_validate(layers.tree)
     except ValidationError as error:
         raise sources.explain(error.errors(include_url=False), layers, Config) from error
+    config.dlq.check()
     config._layers = layers  # pyright: ignore[reportPrivateUsage]
     return config
