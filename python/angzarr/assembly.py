@@ -20,6 +20,7 @@ from angzarr.coordinators import (
     StreamCoordinator,
     StreamOptions,
 )
+from angzarr.coordinators.dead_letters import Redelivery
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
@@ -48,6 +49,7 @@ _log: Final = logging.getLogger("angzarr")
 class Parts:
     """A running app's parts. endpoints: connections to remote components, by component name.
 
+    redelivery: takes dead events, where consumers run here.
     watchers: told (component name, whether it serves) when a remote one comes or goes.
     """
 
@@ -59,6 +61,7 @@ class Parts:
     commands: Commands | None = None
     queries: QueryCoordinator | None = None
     streams: StreamCoordinator | None = None
+    redelivery: Redelivery | None = None
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
     watchers: list[Callable[[str, bool], None]] = field(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Final
 
 from angzarr.assembly import Parts, tls_files
+from angzarr.coordinators import DlqAdmin
 from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreUnavailable
 from angzarr.ports.components import CallContext
@@ -16,6 +17,7 @@ from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
+from angzarr.rpc.services import dlq_rpcs
 
 _NO_STREAM: Final = Cover("_none", bytes(16))
 """Domains that begin so are reserved (CMD-5); this one is never written to."""
@@ -55,7 +57,7 @@ async def serve(
         commands=watched,
         queries=parts.queries,
         streams=parts.streams,
-        rpcs=admin.rpcs(),
+        rpcs=(*admin.rpcs(), *dlq_rpcs(_dead_letters(parts, watched))),
         components=parts.components,
         options=options,
     )
@@ -67,6 +69,16 @@ async def serve(
     parts.watchers.append(server.health.set)
     await server.start()
     return server
+
+
+def _dead_letters(parts: Parts, commands: Commands | None) -> DlqAdmin:
+    return DlqAdmin(
+        parts.stores.dead_letters,
+        commands=commands,
+        sequences=parts.stores.events,
+        redelivery=parts.redelivery,
+        message_bytes_max=parts.config.server.message_size_kb * 1024,
+    )
 
 
 def _qualifier(parts: Parts) -> str:

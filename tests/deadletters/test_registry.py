@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,16 @@ async def test_an_app_sends_letters_to_its_targets_and_keeps_events_in_its_store
         [letter] = await app.stores.dead_letters.list()
         assert (tmp_path / "dead" / f"{letter.id}.json").is_file()
         assert app.stores.facts().url == "memory://"
+
+
+@pytest.mark.spec("DLQ-5", "CMD-18")
+async def test_a_manual_command_whose_letter_no_target_takes_is_unavailable(tmp_path: Path) -> None:
+    targets = [{"type": "filesystem", "path": str(tmp_path / "dead")}]
+    async with App(Box, store="memory://", config={"dlq.targets": targets}) as app:
+        shutil.rmtree(tmp_path / "dead")
+
+        with pytest.raises(StoreUnavailable, match="of dead letters is unavailable: filesystem"):
+            await app.domain(Box).send("a", wire.NoOp(), expected_sequence=7)
 
 
 @pytest.mark.spec("DLQ-6")

@@ -1,6 +1,7 @@
 """The heart: commands, facts, queries and live streams over ports, bytes in and bytes out."""
 
 from angzarr.coordinators.command import CommandCoordinator
+from angzarr.coordinators.dead_letters import DlqAdmin
 from angzarr.coordinators.options import (
     Backoff,
     CommandOptions,
@@ -16,6 +17,7 @@ __all__ = [
     "Backoff",
     "CommandCoordinator",
     "CommandOptions",
+    "DlqAdmin",
     "QueryCoordinator",
     "QueryOptions",
     "Reacted",

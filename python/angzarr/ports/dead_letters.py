@@ -15,7 +15,7 @@ NO_DOMAIN: Final = "unknown"
 
 PROVENANCE: Final = "provenance"
 """Key in a letter's metadata: the encoded Provenance of a notification, in base64, so that a
-replay is answered like a redelivery (DLQ-8)."""
+replay is answered like a redelivery (DLQ-11)."""
 
 
 @dataclass(frozen=True, slots=True)

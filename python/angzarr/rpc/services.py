@@ -19,6 +19,7 @@ from angzarr.rpc.status import Status
 COMMANDS: Final = "angzarr.CommandHandlerCoordinatorService"
 QUERIES: Final = "angzarr.EventQueryService"
 STREAMS: Final = "angzarr.EventStreamService"
+DEAD_LETTERS: Final = "angzarr.DlqAdminService"
 
 Unary = Callable[[bytes, CallContext], Awaitable[bytes]]
 ServerStream = Callable[[bytes, CallContext], AsyncIterator[bytes]]
@@ -58,6 +59,16 @@ class Streams(Protocol):
     """What answers EventStreamService; `open` returns when what is published will be delivered."""
 
     async def open(self, request: bytes) -> Subscription: ...
+
+
+class DeadLetters(Protocol):
+    """What answers DlqAdminService."""
+
+    async def list_letters(self, request: bytes, context: CallContext) -> bytes: ...
+    async def get_letter(self, request: bytes, context: CallContext) -> bytes: ...
+    async def delete_letter(self, request: bytes, context: CallContext) -> bytes: ...
+    async def replay(self, request: bytes, context: CallContext) -> bytes: ...
+    async def redeliver(self, request: bytes, context: CallContext) -> bytes: ...
 
 
 class Exchange(Protocol):
@@ -145,6 +156,17 @@ def query_rpcs(queries: Queries) -> tuple[Rpc, ...]:
 def stream_rpcs(streams: Streams) -> tuple[Rpc, ...]:
     """The methods of EventStreamService."""
     return (Rpc(service=STREAMS, method="Subscribe", live=streams.open),)
+
+
+def dlq_rpcs(letters: DeadLetters) -> tuple[Rpc, ...]:
+    """The methods of DlqAdminService."""
+    return (
+        Rpc(service=DEAD_LETTERS, method="List", unary=letters.list_letters),
+        Rpc(service=DEAD_LETTERS, method="Get", unary=letters.get_letter),
+        Rpc(service=DEAD_LETTERS, method="Delete", unary=letters.delete_letter),
+        Rpc(service=DEAD_LETTERS, method="Replay", unary=letters.replay),
+        Rpc(service=DEAD_LETTERS, method="Redeliver", unary=letters.redeliver),
+    )
 
 
 def too_large(rpc: Rpc, what: str, size_bytes: int, limit_bytes: int) -> TooLarge:
