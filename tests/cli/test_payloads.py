@@ -75,3 +75,49 @@ def test_framework_events_are_shown_without_descriptors() -> None:
     )
 
     assert Payloads().open(packed) == {"original_sequence": 3, "reason": "revoked"}
+
+
+def test_a_payload_of_a_user_inside_of_a_framework_message_is_opened(descriptors: str) -> None:
+    """protobuf's own JSON gives up where it can't find a type inside of an Any."""
+    notification = wire.Notification(payload=Any(type_url="x/shop.v1.Order", value=b"\n\x01a"))
+    packed = Any(type_url="x/angzarr.Notification", value=notification.SerializeToString())
+
+    assert Payloads(descriptors).open(packed) == {
+        "payload": {"type": "shop.v1.Order", "payload": {"id": "a"}}
+    }
+
+
+def test_a_message_is_plain_whatever_its_fields_are() -> None:
+    letter = wire.AngzarrDeadLetter(
+        cover=wire.Cover(root=wire.UUID(value=b"\x01\x02")),
+        occurred_at={"seconds": 1},
+        metadata={"a": "b"},
+        rejected_command=wire.CommandBook(pages=[wire.CommandPage(merge_strategy=3)]),
+    )
+    letter.payload_retrieval_failed.content_hash = b"h"
+    letter.rejected_command.pages.add(merge_strategy=77)
+
+    assert Payloads().plain(letter) == {
+        "cover": {"root": "0102"},
+        "occurred_at": "1970-01-01T00:00:01Z",
+        "metadata": {"a": "b"},
+        "rejected_command": {"pages": [{"merge_strategy": "MERGE_MANUAL"}, {"merge_strategy": 77}]},
+        "payload_retrieval_failed": {"content_hash": "aA=="},
+    }
+
+
+def test_a_payload_that_is_packed_again_keeps_its_type(descriptors: str) -> None:
+    payloads = Payloads(descriptors)
+    message = Any(type_url="x.example/shop.v1.Order", value=b"")
+    plain = Any(type_url="json.angzarr.io/account.Deposit", value=b"")
+
+    assert payloads.repack(message, {"id": "a"}) == Any(type_url=message.type_url, value=b"\n\x01a")
+    assert payloads.repack(plain, {"é": 1}).value == '{"é": 1}'.encode()
+
+
+def test_a_payload_of_an_unknown_message_is_not_packed_again() -> None:
+    packed = Any(type_url="x.example/shop.v1.Order", value=b"")
+
+    assert not Payloads().can_open(packed)
+    with pytest.raises(InvalidInput, match="--descriptors knows"):
+        Payloads().repack(packed, {"id": "a"})

@@ -6,12 +6,15 @@ import base64
 import json
 import os
 import sys
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final, cast
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.any_pb2 import Any
+from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from angzarr import codec, wire
 from angzarr.calls import Event
@@ -36,25 +39,23 @@ class Payloads:
         Raises InvalidInput for text that is no JSON object, or does not fit a known message.
         """
         name = type_name if "." in type_name else f"{domain}.{type_name}"
-        try:
-            value = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise InvalidInput(
-                "json", "a JSON object", text, f"not JSON: {error}; got {text!r}"
-            ) from None
-        if not isinstance(value, dict):
-            raise InvalidInput("json", "a JSON object", text)
-        message = self._message(name)
-        if message is None:
+        value = parsed(text)
+        if self._message(name) is None:
             return Any(type_url=codec.JSON_PREFIX + name, value=text.encode())
-        try:
-            json_format.ParseDict(cast("dict[str, Json]", value), message)
-        except json_format.ParseError as error:
-            raise InvalidInput(name, "JSON of this message", text, f"{name}: {error}") from None
-        return Any(
-            type_url=codec.PROTOBUF_PREFIX + name,
-            value=message.SerializeToString(deterministic=True),
-        )
+        return Any(type_url=codec.PROTOBUF_PREFIX + name, value=self._encoded(name, value))
+
+    def repack(self, packed: Any, value: Json) -> Any:
+        """Another value of the type that `packed` has.
+
+        Raises InvalidInput for a value that is no JSON object, does not fit the message, or a
+        message that is not known.
+        """
+        if not isinstance(value, dict):
+            raise InvalidInput("json", "a JSON object", compact(value))
+        if packed.type_url.startswith(codec.JSON_PREFIX):
+            return Any(type_url=packed.type_url, value=compact(value).encode())
+        name = codec.full_name(packed.type_url)
+        return Any(type_url=packed.type_url, value=self._encoded(name, value))
 
     def open(self, packed: Any) -> Json:
         """The payload as JSON; {"base64": …} where its type is not known."""
@@ -70,7 +71,57 @@ class Payloads:
             message.ParseFromString(packed.value)
         except DecodeError:
             return _bytes(packed)
-        return json_format.MessageToDict(message, preserving_proto_field_name=True)
+        try:
+            return json_format.MessageToDict(message, preserving_proto_field_name=True)
+        except TypeError:  # an Any inside has a type that protobuf can't find
+            return self.plain(message)
+
+    def plain(self, message: Message) -> dict[str, Json]:
+        """The fields of a message that are set, its payloads opened: for angzarr's own messages,
+        which have users' ones in them. Roots are in hex."""
+        fields = cast("list[tuple[FieldDescriptor, object]]", message.ListFields())
+        return {field.name: self._field(field, value) for field, value in fields}
+
+    def can_open(self, packed: Any) -> bool:
+        """Whether the type is known, so that `open` gives the fields."""
+        is_json = packed.type_url.startswith(codec.JSON_PREFIX)
+        return is_json or self._message(codec.full_name(packed.type_url)) is not None
+
+    def _field(self, field: FieldDescriptor, value: object) -> Json:
+        if isinstance(value, Mapping):
+            items = cast("Mapping[object, object]", value).items()
+            return {str(key): self._one(field, item) for key, item in items}
+        if field.is_repeated:
+            return [self._one(field, item) for item in cast("Iterable[object]", value)]
+        return self._one(field, value)
+
+    def _one(self, field: FieldDescriptor, value: object) -> Json:
+        if isinstance(value, Any):
+            return {"type": codec.full_name(value.type_url), "payload": self.open(value)}
+        if isinstance(value, Timestamp):
+            return value.ToJsonString()
+        if isinstance(value, wire.UUID):
+            return value.value.hex()
+        if isinstance(value, Message):
+            return self.plain(value)
+        if isinstance(value, bytes):
+            return base64.b64encode(value).decode()
+        if field.enum_type is not None and isinstance(value, int):
+            known = field.enum_type.values_by_number.get(value)
+            return known.name if known else value
+        return cast("Json", value)
+
+    def _encoded(self, name: str, value: dict[str, Json]) -> bytes:
+        message = self._message(name)
+        if message is None:
+            wanted = f"a type that --descriptors knows, to make {name} of JSON"
+            raise InvalidInput("descriptors", wanted, name)
+        try:
+            json_format.ParseDict(value, message)
+        except json_format.ParseError as error:
+            text = compact(value)
+            raise InvalidInput(name, "JSON of this message", text, f"{name}: {error}") from None
+        return message.SerializeToString(deterministic=True)
 
     def row(self, event: Event) -> dict[str, Json]:
         """An event as one JSON object."""
@@ -106,6 +157,19 @@ class Payloads:
         except TypeError as error:
             wanted = "a complete FileDescriptorSet (protoc --include_imports)"
             raise InvalidInput("descriptors", wanted, path) from error
+
+
+def parsed(text: str) -> dict[str, Json]:
+    """The JSON object in `text`; InvalidInput if it is none."""
+    try:
+        value = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise InvalidInput(
+            "json", "a JSON object", text, f"not JSON: {error}; got {text!r}"
+        ) from None
+    if not isinstance(value, dict):
+        raise InvalidInput("json", "a JSON object", text)
+    return cast("dict[str, Json]", value)
 
 
 def read_json(text: str) -> str:
