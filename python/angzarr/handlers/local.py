@@ -16,7 +16,6 @@ from angzarr.handlers.notifications import (
     Compensation,
     Revocation,
     read_notification,
-    rejection_of,
 )
 from angzarr.handlers.state import diff_states
 from angzarr.handlers.table import HandlerTable
@@ -108,13 +107,10 @@ class LocalCommandHandler:
         """The answer to a Notification; None, an empty one, where no method is for it."""
         told = read_notification(value)
         if isinstance(told, wire.RejectionNotification):
-            wanted = {key: cls for key, (cls, _) in self.table.rejections.items()}
-            found = rejection_of(told, wanted)
+            found = self.table.rejections.find(told)
             if found is not None:
-                key, rejection = found
-                return await self._call(
-                    self.table.rejections[key][1], state, rejection, "@rejected"
-                )
+                method, rejection = found
+                return await self._call(method, state, rejection, "@rejected")
         elif told is not None and self.table.compensation is not None:
             compensation = Compensation(tuple(told.sequences), told.reason)
             return await self._call(self.table.compensation, state, compensation, "@compensates")
