@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 from typing import Any as Untyped
-from typing import TypeVar, cast
-
-from google.protobuf.message import DecodeError, Message
+from typing import cast
 
 from angzarr import codec, wire
 from angzarr.errors import AngzarrError, InvalidInput
@@ -17,11 +15,10 @@ from angzarr.handlers.notifications import (
     Revocation,
     read_notification,
 )
+from angzarr.handlers.requests import parse
 from angzarr.handlers.state import diff_states
 from angzarr.handlers.table import HandlerTable
 from angzarr.ports.components import CallContext
-
-M = TypeVar("M", bound=Message)
 
 
 class LocalCommandHandler:
@@ -45,7 +42,7 @@ class LocalCommandHandler:
         InvalidInput for an unknown command or one that does not parse, CorruptData for a stored
         page or snapshot that does not, HandlerFailed for any other exception of the user's code.
         """
-        contextual = _parse(wire.ContextualCommand, request, "command")
+        contextual = parse(wire.ContextualCommand, request, "command")
         book = contextual.events
         state = self.table.load(book.snapshot if book.HasField("snapshot") else None, book.pages)
         response = wire.BusinessResponse()
@@ -68,7 +65,7 @@ class LocalCommandHandler:
         Raises CorruptData or HandlerFailed as `handle` does, HandlerFailed for a state that its
         own annotations exclude.
         """
-        wanted = _parse(wire.ReplayRequest, request, "replay")
+        wanted = parse(wire.ReplayRequest, request, "replay")
         base = wanted.base_snapshot if wanted.HasField("base_snapshot") else None
         state = self.table.load(base, wanted.events)
         response = wire.ReplayResponse()
@@ -132,10 +129,3 @@ def _is_many(answer: object) -> bool:
 
 def _is_notification(command: wire.CommandBook) -> bool:
     return any(codec.full_name(page.command.type_url) == NOTIFICATION for page in command.pages)
-
-
-def _parse(cls: type[M], request: bytes, field: str) -> M:
-    try:
-        return cls.FromString(request)
-    except DecodeError as error:
-        raise InvalidInput(field, f"an encoded {cls.DESCRIPTOR.full_name}", error) from error

@@ -260,3 +260,9 @@ def _at(table: HandlerTable, page: wire.EventPage) -> str:
 
 def _untyped(function: Callable[..., object]) -> Callable[[Untyped, object], None]:
     return cast("Callable[[Untyped, object], None]", function)
+
+
+def table_of(cls: object) -> HandlerTable | None:
+    """The table of a class that has a domain; None for anything else."""
+    found: object = getattr(cls, "__angzarr_table__", None)
+    return found if isinstance(found, HandlerTable) else None
