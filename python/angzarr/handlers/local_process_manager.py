@@ -16,7 +16,7 @@ from angzarr.handlers.notifications import NOTIFICATION, Revocation, read_notifi
 from angzarr.handlers.outputs import OUTPUTS, Output
 from angzarr.handlers.placing import Place, write
 from angzarr.handlers.process_manager import ProcessManager
-from angzarr.handlers.reactions import Handled, decoded, walk, wrong_result
+from angzarr.handlers.reactions import Handled, decoded, require_room, walk, wrong_result
 from angzarr.handlers.requests import parse
 from angzarr.ports.components import CallContext, Subscription
 
@@ -87,7 +87,7 @@ class LocalProcessManager:
         outputs = [item for item in results if not isinstance(item, Recorded)]
         try:
             write(outputs, self.domain, response.commands, response.facts)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise self.table.failed("encoding what it returned", error) from error
         return response.SerializeToString()
 
@@ -116,6 +116,7 @@ class LocalProcessManager:
         results: list[Recorded | Output] = []
 
         def take(handled: Handled, item: object) -> None:
+            require_room(results, handled.who)
             if type(item) in table.own_events:
                 results.append(self._recorded(state, item))
                 return
@@ -172,6 +173,7 @@ class LocalProcessManager:
         answers: list[Recorded | Revocation] = []
 
         def take(item: object) -> None:
+            require_room(answers, who)
             is_first = not answers
             if isinstance(item, Revocation) and is_first:
                 answers.append(item)
@@ -212,7 +214,7 @@ class LocalProcessManager:
         book.snapshot.state.type_url = states.type_url
         try:
             book.snapshot.state.value = states.encode(state)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise self.table.failed("encoding the state", error) from error
 
 

@@ -10,7 +10,7 @@ from angzarr import wire
 from angzarr.handlers.notifications import told_by
 from angzarr.handlers.outputs import OUTPUTS, Output
 from angzarr.handlers.placing import Place, write
-from angzarr.handlers.reactions import Handled, decoded, walk, wrong_result
+from angzarr.handlers.reactions import Handled, decoded, require_room, walk, wrong_result
 from angzarr.handlers.requests import parse
 from angzarr.handlers.saga import Saga
 from angzarr.handlers.targets import Targets
@@ -82,8 +82,7 @@ class LocalSaga:
         outputs: list[Output] = []
 
         def take(handled: Handled, item: object) -> None:
-            output = _output(item, handled.who)
-            outputs.append(self.place(me, handled).complete(output, handled.who))
+            _add(outputs, item, self.place(me, handled), handled.who)
 
         numbers = dict(request.destination_sequences)
         await walk(table, table.reaction_to, me, request.source, numbers, take)
@@ -102,11 +101,8 @@ class LocalSaga:
         who = f"{table.cls.__name__}.{method.__name__}"
         place = self.place_of_rejection(notification)
         outputs: list[Output] = []
-        await table.run(
-            who,
-            partial(method, self._cls(), rejection),
-            lambda item: outputs.append(place.complete(_output(item, who), who)),
-        )
+        call = partial(method, self._cls(), rejection)
+        await table.run(who, call, lambda item: _add(outputs, item, place, who))
         return outputs
 
     def place(self, me: Saga, handled: Handled) -> Place:
@@ -136,12 +132,13 @@ class LocalSaga:
         response = wire.SagaResponse()
         try:
             write(outputs, self.table.domain, response.commands, response.events)
-        except (TypeError, ValueError) as error:
+        except Exception as error:
             raise self.table.failed("encoding what it returned", error) from error
         return response.SerializeToString()
 
 
-def _output(item: object, who: str) -> Output:
+def _add(outputs: list[Output], item: object, place: Place, who: str) -> None:
+    require_room(outputs, who)
     if not isinstance(item, OUTPUTS):
         raise wrong_result(who, item, "Send, Record, Schedule or Cancel")
-    return item
+    outputs.append(place.complete(item, who))

@@ -154,6 +154,7 @@ class ProcessTable(ReactionTable):
                 self.prepares.add(handler)
                 _check_covers(handler)
             case Role.REJECTED:
+                _check_no_outputs(handler)
                 check_returned(self.state, handler)
             case Role.APPLIES:
                 pass
@@ -170,6 +171,17 @@ class ProcessTable(ReactionTable):
 def _own(source: Source, state: HandlerTable) -> Source:
     """A source that is the process manager's own domain has the events that it applies."""
     return Source(source.pattern, state) if source.pattern == state.domain else source
+
+
+def _check_no_outputs(handler: Handler) -> None:
+    if handler.returned is UNSAID:
+        return
+    for cls in returned_classes(handler.returned, handler.name):
+        if cls in OUTPUTS:
+            raise TypeError(
+                f"{handler.name} returns {cls.__name__}; a process manager answers a rejection "
+                "with events or a Revocation, and may follow on its own events"
+            )
 
 
 def _check_covers(handler: Handler) -> None:

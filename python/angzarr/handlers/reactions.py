@@ -12,6 +12,7 @@ from collections.abc import (
     Iterable,
     Iterator,
     Mapping,
+    Sized,
 )
 from contextlib import aclosing, closing
 from dataclasses import dataclass
@@ -35,6 +36,9 @@ from angzarr.ports.components import Subscription
 
 NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,127}")
 """A component's name (CMD-2)."""
+
+RESULTS_MAX: Final = 65_535
+"""Outputs and own events of one reaction: a rejected output's index has 16 bits (COMP-13)."""
 
 TIMER_FIRED: Final = wire.TimerFired.DESCRIPTOR.full_name
 
@@ -232,6 +236,13 @@ async def drain(answer: object, take: Callable[[object], None]) -> None:
             take(item)
     elif answer is not None:
         take(answer)
+
+
+def require_room(results: Sized, who: str) -> None:
+    """Raise InvalidInput if a method goes on giving without an end."""
+    if len(results) >= RESULTS_MAX:
+        message = f"{who} returned more than {RESULTS_MAX} outputs and events"
+        raise InvalidInput("output", f"at most {RESULTS_MAX}", len(results) + 1, message)
 
 
 def wrong_result(who: str, item: object, wanted: str) -> InvalidInput:

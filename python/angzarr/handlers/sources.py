@@ -121,7 +121,8 @@ class EventMethods:
                     raise TypeError(f"{handler.name}: {name} is a name of the framework's events")
                 other = self._names.get((origin.pattern, name))
                 if other is not None:
-                    raise TypeError(twice(handler.name, other.name, f"event {name}"))
+                    what = f"event {_wanted(cls, origin)}"
+                    raise TypeError(twice(handler.name, other.name, what))
                 self._names[origin.pattern, name] = method
                 self._methods[origin, cls] = method
 

@@ -355,7 +355,8 @@ def _read_back(payload: Payload, domain: str) -> Payload:
 def _assert_same(expected: Sequence[object], found: Sequence[object], place: Place) -> None:
     __tracebackhide__ = True
     completed = tuple(
-        place.complete(item, "the test") if isinstance(item, OUTPUTS) else item for item in expected
+        place.complete(item, "the expectation") if isinstance(item, OUTPUTS) else item
+        for item in expected
     )
     if completed != found:
         what = "something else than expected"
