@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
+from typing import ClassVar
 
 import pytest
 from google.protobuf.any_pb2 import Any
@@ -408,6 +409,38 @@ async def test_an_exception_of_the_saga_is_its_failure():
         HandlerFailed, match=r"saga:failing failed: Failing\.on: ZeroDivisionError: by design"
     ):
         await reacted(Failing, book("order", PAID))
+
+
+def test_a_saga_that_wants_arguments_is_told_before_the_first_event():
+    class Wanting(Saga, source="order", targets=["shipment"]):
+        def __init__(self, mailer: object) -> None: ...
+
+        @handles
+        def on(self, event: OrderPaid) -> None: ...
+
+    with pytest.raises(TypeError, match="mailer"):
+        LocalSaga(Wanting)
+
+
+async def test_a_saga_that_breaks_when_it_is_made_fails():
+    class Breaking(Saga, source="order", targets=["shipment"]):
+        made: ClassVar[list[int]] = []
+
+        def __init__(self) -> None:
+            self.made.append(1)
+            if len(self.made) > 1:
+                raise ZeroDivisionError("by design")
+
+        @handles
+        def on(self, event: OrderPaid) -> None: ...
+
+    with pytest.raises(HandlerFailed, match="saga:breaking failed: making an object of it: Zero"):
+        await reacted(Breaking, book("order", PAID))
+
+
+async def test_an_output_for_the_root_of_an_event_without_one_fails_for_good():
+    with pytest.raises(InvalidInput, match="a Send for shipment without a root"):
+        await reacted(Shipping, book("order", PAID, root=b""))
 
 
 async def test_a_refusal_of_the_saga_is_passed_on():

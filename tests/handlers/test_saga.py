@@ -396,7 +396,7 @@ def two_decorators():
         (with_prepares, r"Broken\.on: @prepares methods don't belong in a Saga"),
         (with_compensates, r"Broken\.on: @compensates methods don't belong in a Saga"),
         (handles_in_an_aggregate, r"Broken\.on: @handles methods belong to a Saga or"),
-        (wakes_in_an_upcaster, r"Broken\.woken: @wakes belongs to"),
+        (wakes_in_an_upcaster, r"Broken\.woken: @wakes methods don't belong in"),
         (override_without_decorator, r"Broken\.on_paid overrides a method with @handles"),
         (two_decorators, r"on has @wakes and @handles"),
     ],

@@ -19,11 +19,15 @@ from angzarr.ports.components import CallContext, Subscription
 
 
 class LocalSaga:
-    """Runs a saga's methods on encoded messages: ports.components.Saga."""
+    """Runs a saga's methods on encoded messages: ports.components.Saga.
+
+    Raises what making an object of the class without arguments raises.
+    """
 
     def __init__(self, cls: type[Saga]) -> None:
         self._cls = cls
         self.table = cls.table()
+        cls()  # an __init__ that wants arguments is told now, not at the first event
 
     @property
     def name(self) -> str:
@@ -47,7 +51,7 @@ class LocalSaga:
         if not self.table.has_routes:
             return None
         book = parse(wire.EventBook, source, "source")
-        me = self._cls()
+        me = self._made()
         for page in book.pages:
             found = decoded(self.table.handles, book.cover.domain, page)
             if found is None:
@@ -78,7 +82,7 @@ class LocalSaga:
 
     async def react(self, request: wire.SagaHandleRequest) -> list[Output]:
         """The completed outputs, in the order in which the methods gave them."""
-        table, me = self.table, self._cls()
+        table, me = self.table, self._made()
         outputs: list[Output] = []
 
         def take(handled: Handled, item: object) -> None:
@@ -101,7 +105,7 @@ class LocalSaga:
         who = f"{table.cls.__name__}.{method.__name__}"
         place = self.place_of_rejection(notification)
         outputs: list[Output] = []
-        call = partial(method, self._cls(), rejection)
+        call = partial(method, self._made(), rejection)
         await table.run(who, call, lambda item: _add(outputs, item, place, who))
         return outputs
 
@@ -124,6 +128,12 @@ class LocalSaga:
         return self._place(
             targets, lambda _: cover.root.value, notification.sent_at.ToDatetime(UTC)
         )
+
+    def _made(self) -> Saga:
+        try:
+            return self._cls()
+        except Exception as error:
+            raise self.table.failed("making an object of it", error) from error
 
     def _place(self, targets: Targets, root: Callable[[str], bytes], since: datetime) -> Place:
         return Place(targets, root, since, self.table.wakes, self.table.domain)

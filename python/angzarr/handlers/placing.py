@@ -75,7 +75,7 @@ class Place:
 
     def _root(self, output: Send | Record, domain: str, who: str) -> bytes:
         root = output.root or self.root(domain)
-        if root is None:
+        if not root:
             what = f"{type(output).__name__} for {domain} without a root"
             raise InvalidInput("output.root", "set", "", f"{who} returned a {what}: root=at.root?")
         return root

@@ -20,9 +20,6 @@ class RejectionMethods:
     def __init__(self) -> None:
         self._methods: dict[str, tuple[type | None, RejectionMethod]] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._methods)
-
     def add(self, handler: Handler, domain: str) -> None:
         """Enter a marked method of a class of `domain`.
 

@@ -110,7 +110,8 @@ def _steps(cls: type, domain: str) -> dict[str, _Step]:
     steps: dict[str, _Step] = {}
     for handler in handlers_of(cls, caller_names(2)):
         if handler.mark.role is not Role.UPCASTS:
-            raise TypeError(f"{handler.name}: {handler.mark.role.value} belongs to an Aggregate")
+            what = f"{handler.mark.role.value} methods don't belong in an Upcaster"
+            raise TypeError(f"{handler.name}: {what}")
         newer = returned_classes(handler.returned, handler.name)
         if not newer:
             raise TypeError(f"{handler.name} must return an event")
