@@ -10,7 +10,7 @@ import pytest
 from google.protobuf.any_pb2 import Any
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import Int64Value
-from shop import (
+from warehouse import (
     CORRELATION,
     CREATED,
     ROOT,

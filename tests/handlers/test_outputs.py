@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from shop import HOUR, Order, Remind, Ship, Shipment, Shipped, Shipping
+from warehouse import HOUR, Order, Remind, Ship, Shipment, Shipped, Shipping
 
 from angzarr import Cancel, Record, Schedule, Send
 from angzarr.cover import root_of

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from google.protobuf.duration_pb2 import Duration
-from shop import (
+from warehouse import (
     Done,
     Fulfilment,
     Order,

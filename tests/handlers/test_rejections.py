@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from google.protobuf.any_pb2 import Any
-from shop import (
+from warehouse import (
     CORRELATION,
     CREATED,
     FULFILMENT,

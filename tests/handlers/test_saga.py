@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
 import pytest
-from shop import (
+from warehouse import (
     Order,
     OrderCancelled,
     OrderPaid,

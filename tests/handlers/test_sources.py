@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.wrappers_pb2 import Int64Value
-from shop import (
+from warehouse import (
     Fulfilment,
     Order,
     OrderCancelled,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from shop import (
+from warehouse import (
     HOUR,
     CancelOrder,
     Order,

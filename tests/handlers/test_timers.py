@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import pytest
 from google.protobuf.any_pb2 import Any
-from shop import (
+from warehouse import (
     CREATED,
     FULFILMENT,
     HOUR,

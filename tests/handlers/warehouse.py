@@ -1,4 +1,4 @@
-"""A shop that the tests of reactions share: orders, shipments, and what runs between them."""
+"""A warehouse that the tests of reactions share: orders, shipments, and what runs between them."""
 
 from __future__ import annotations
 
