@@ -18,6 +18,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from angzarr import codec, wire
 from angzarr.codec import Payload
 from angzarr.cover import MAIN, Cover, Provenance, root_of
+from angzarr.cover import Root as Root
 from angzarr.errors import CorruptData
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.decorators import MERGES
@@ -41,7 +42,6 @@ CALLER: Final = "_caller"
 """Domain of the made-up source that names one send; reserved, so no stream of a user's can have
 it."""
 
-Root = str | bytes | uuid.UUID
 Sync = Literal["async", "simple", "cascade"]
 
 MERGE_NAMES: Final[Mapping[int, Merge]] = {

@@ -14,6 +14,9 @@ MAIN: Final = "angzarr"
 ROOT_BYTES: Final = 16
 NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "angzarr.dev")
 
+Root = str | bytes | uuid.UUID
+"""What names a root: see `root_of`."""
+
 COMMAND, REJECTION, COMPENSATE, FACT = range(4)
 """Kinds of provenance; the numbers of `ProvenanceKind`."""
 
@@ -33,6 +36,11 @@ class Cover:
     def __post_init__(self) -> None:
         if not self.edition:
             object.__setattr__(self, "edition", MAIN)
+
+    @classmethod
+    def of(cls, domain: str, root: Root) -> Cover:
+        """The stream of a root on main, the root named as callers name it."""
+        return Cover(domain, root_of(root))
 
     @property
     def stream(self) -> tuple[str, str, bytes]:
@@ -80,7 +88,7 @@ class Provenance:
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
 
-def root_of(name: str | bytes | uuid.UUID) -> bytes:
+def root_of(name: Root) -> bytes:
     """The 16-byte root for a name: a UUID, its text or its bytes as they are, other text as its
     UUIDv5.
 

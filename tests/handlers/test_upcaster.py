@@ -178,7 +178,7 @@ def a_command():
         (itself, r"Broken\.same turns account\.First into itself"),
         (nothing, r"Broken\.gone must return an event"),
         (twice, r"Broken\.two and one both handle account\.First"),
-        (a_command, r"Broken\.one: @command belongs to an Aggregate"),
+        (a_command, r"Broken\.one: @command methods don't belong in an Upcaster"),
     ],
 )
 def test_a_mistake_is_told_when_the_class_is_made(mistake: Callable[[], None], told: str):

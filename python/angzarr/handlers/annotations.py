@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterable,
+    AsyncIterator,
+    Callable,
+    Generator,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import dataclass
-from types import FrameType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import Any as Untyped
 from typing import Final
 
-from angzarr.handlers.decorators import Mark, mark_of
+from angzarr import codec
+from angzarr.codec import PayloadType
+from angzarr.handlers.decorators import Mark, Role, mark_of
 
 NAMESPACE_FRAMES_MAX: Final = 16
 """How far up the stack local names are looked for; tests nest classes in functions."""
 
-_SEQUENCES: Final = (list, tuple, Sequence, Iterable)
+UNSAID: Final = object()
+"""The annotation of a return value that has none."""
+
+_MANY: Final = (
+    *(list, tuple, Sequence, Iterable, Iterator, Generator),
+    *(AsyncIterable, AsyncIterator, AsyncGenerator),
+)
+_REACTIONS: Final = (Role.HANDLES, Role.WAKES, Role.PREPARES, Role.ROUTES)
 
 
 @dataclass(frozen=True, slots=True)
 class Handler:
-    """A marked method with its annotations evaluated. name: `Account.deposit`."""
+    """A marked method with its annotations evaluated.
+
+    name: `Account.deposit`. parameter: that of the payload. place: that of a reaction's second
+    parameter, None without one.
+    """
 
     name: str
     method: str
@@ -29,6 +53,7 @@ class Handler:
     function: Callable[..., object]
     parameter: object
     returned: object
+    place: object = None
 
 
 def caller_names(depth: int) -> dict[str, object]:
@@ -46,11 +71,13 @@ def caller_names(depth: int) -> dict[str, object]:
     return {name: value for scope in reversed(scopes) for name, value in scope.items()}
 
 
-def handlers_of(cls: type, names: Mapping[str, object]) -> Iterator[Handler]:
+def handlers_of(
+    cls: type, names: Mapping[str, object], *, must_say_result: bool = True
+) -> Iterator[Handler]:
     """The marked methods of `cls` and its bases, evaluated, in order of definition.
 
-    Raises TypeError for a wrong signature, a missing or unknown annotation, or an override without
-    its decorator.
+    must_say_result: whether return values are annotated. Raises TypeError for a wrong signature, a
+    missing or unknown annotation, or an override without its decorator.
     """
     attributes = {name: None for base in reversed(cls.__mro__) for name in vars(base)}
     for name in attributes:
@@ -63,7 +90,7 @@ def handlers_of(cls: type, names: Mapping[str, object]) -> Iterator[Handler]:
             raise TypeError(
                 f"{cls.__name__}.{name} overrides a method with {inherited.role.value} without it"
             )
-        yield _handler(cls, found, marks[0], names)
+        yield _handler(cls, found, marks[0], names, must_say_result)
 
 
 def fields_of(cls: type, names: Mapping[str, object]) -> dict[str, object]:
@@ -87,17 +114,32 @@ def classes_in(hint: object, owner: str) -> tuple[type, ...]:
 
 
 def returned_classes(hint: object, owner: str) -> tuple[type, ...]:
-    """The event classes in `X`, `X | None`, `list[X | Y]`, `tuple[X, Y]` or None."""
+    """The classes in `X`, `X | None`, `list[X | Y]`, `tuple[X, Y]`, `Iterator[X]` or None."""
     found: list[type] = []
     for member in _members(hint):
         if member in (type(None), None, typing.NoReturn, typing.Never):
             continue
-        if typing.get_origin(member) in _SEQUENCES:
-            inner = [part for part in typing.get_args(member) if part is not ...]
-            found += [cls for part in inner for cls in returned_classes(part, owner)]
+        origin, inner = typing.get_origin(member), typing.get_args(member)
+        if origin in _MANY:
+            parts = inner if origin is tuple else inner[:1]
+            items = [part for part in parts if part is not ...]
+            found += [cls for item in items for cls in returned_classes(item, owner)]
         else:
             found += classes_in(member, owner)
     return tuple(found)
+
+
+def named_type(cls: type, domain: str, owner: str) -> PayloadType[Untyped]:
+    """How `cls` travels in `domain`. Raises TypeError, naming `owner`, if it can't."""
+    try:
+        return codec.payload_type(cls, domain)
+    except TypeError as error:
+        raise TypeError(f"{owner}: {error}") from error
+
+
+def twice(name: str, other: str, what: str) -> str:
+    """What is said of two methods for one type."""
+    return f"{name} and {other} both handle {what}; one method per type"
 
 
 def shown(hint: object) -> str:
@@ -105,13 +147,24 @@ def shown(hint: object) -> str:
     return hint.__name__ if isinstance(hint, type) and not typing.get_args(hint) else str(hint)
 
 
-def _handler(cls: type, function: FunctionType, mark: Mark, names: Mapping[str, object]) -> Handler:
+def _handler(
+    cls: type,
+    function: FunctionType,
+    mark: Mark,
+    names: Mapping[str, object],
+    must_say_result: bool,
+) -> Handler:
     name = f"{cls.__name__}.{function.__name__}"
     code = function.__code__
     parameters = code.co_varnames[1 : code.co_argcount]
-    if len(parameters) != 1 or code.co_kwonlyargcount or code.co_flags & 0x0C:
-        raise TypeError(f"{name} must take self and one payload, as {mark.role.value} methods do")
-    for wanted in (*parameters, "return"):
+    is_reaction = mark.role in _REACTIONS
+    if not 1 <= len(parameters) <= 1 + is_reaction or code.co_kwonlyargcount or _is_variadic(code):
+        more = ", and at most a Trigger" if is_reaction else ""
+        raise TypeError(
+            f"{name} must take self and one payload{more}, as {mark.role.value} methods do"
+        )
+    said = (*parameters, "return") if must_say_result else parameters
+    for wanted in said:
         if wanted not in function.__annotations__:
             what = "its return value" if wanted == "return" else f"parameter {wanted!r}"
             raise TypeError(f"{name} lacks the annotation of {what}")
@@ -119,7 +172,19 @@ def _handler(cls: type, function: FunctionType, mark: Mark, names: Mapping[str, 
         hints: dict[str, Untyped] = typing.get_type_hints(function, localns=dict(names))
     except NameError as error:
         raise TypeError(_unknown(name, error)) from error
-    return Handler(name, function.__name__, mark, function, hints[parameters[0]], hints["return"])
+    return Handler(
+        name,
+        function.__name__,
+        mark,
+        function,
+        hints[parameters[0]],
+        hints.get("return", UNSAID),
+        hints[parameters[1]] if len(parameters) > 1 else None,
+    )
+
+
+def _is_variadic(code: CodeType) -> bool:
+    return bool(code.co_flags & (inspect.CO_VARARGS | inspect.CO_VARKEYWORDS))
 
 
 def _members(hint: object) -> Iterator[object]:

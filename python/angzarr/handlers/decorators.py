@@ -33,14 +33,23 @@ class Role(Enum):
     REJECTED = "@rejected"
     COMPENSATES = "@compensates"
     UPCASTS = "@upcasts"
+    HANDLES = "@handles"
+    WAKES = "@wakes"
+    PREPARES = "@prepares"
+    ROUTES = "@routes"
 
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What a decorator says of a method. merge: for commands, None where nothing is said."""
+    """What a decorator says of a method.
+
+    merge: for commands, None where nothing is said. domain: a name or an Aggregate class, the
+    source that `@handles` names or the target that `@routes` does; None for all of them.
+    """
 
     role: Role
     merge: wire.MergeStrategy | None = None
+    domain: str | type | None = None
 
 
 @overload
@@ -73,12 +82,70 @@ def applies(method: F, /) -> F:
     return _marked(method, Mark(Role.APPLIES))
 
 
+@overload
+def handles(method: F, /) -> F: ...
+@overload
+def handles(*, source: str | type) -> Callable[[F], F]: ...
+def handles(
+    method: F | None = None, /, *, source: str | type | None = None
+) -> F | Callable[[F], F]:
+    """Mark a method of a saga or process manager that reacts to one type of event, that of its
+    first parameter.
+
+    A second parameter, if there is one, is given the `Trigger`: where the event is. It returns a
+    Send, Record, Schedule or Cancel, several in a list or tuple, or None; or it yields them. In a
+    process manager events of its own are among them. It may be async.
+
+    source: the domain, or aggregate class, that the event comes from, where several sources have
+    events of that name.
+    """
+    mark = Mark(Role.HANDLES, domain=source)
+    if method is not None:
+        return _marked(method, mark)
+    return lambda method: _marked(method, mark)
+
+
+def wakes(method: F, /) -> F:
+    """Mark a method that is called when a timer is due, by the type of the payload that
+    `Schedule` gave it. It takes and answers what a `@handles` method does.
+    """
+    return _marked(method, Mark(Role.WAKES))
+
+
+def prepares(method: F, /) -> F:
+    """Mark a method of a process manager that names, by an event, the streams that it is going to
+    send to, so that their next sequences are there when the event is handled.
+
+    It returns a Cover, several in a list or tuple, or None; or it yields them.
+    """
+    return _marked(method, Mark(Role.PREPARES))
+
+
+@overload
+def routes(method: F, /) -> F: ...
+@overload
+def routes(*, domain: str | type) -> Callable[[F], F]: ...
+def routes(method: F | None = None, /, *, domain: str | type | None = None) -> F | Callable[[F], F]:
+    """Mark a method of a saga that says to which root an event leads, in place of its own root.
+
+    It is pure, and returns a root as callers name it, or None for the event's own. domain: the
+    target that it is for; without one it is for all of them.
+    """
+    mark = Mark(Role.ROUTES, domain=domain)
+    if method is not None:
+        return _marked(method, mark)
+    return lambda method: _marked(method, mark)
+
+
 def rejected(method: F, /) -> F:
-    """Mark a method that hears that a saga's command, caused by this aggregate, was refused.
+    """Mark a method that hears that a command was refused.
 
     Its parameter is `Rejection[Reserve]` for refused commands of type Reserve, or `Rejection` for
-    all others. It returns events that undo or compensate, a Revocation, or None; None is an empty
-    answer, on which the configured fallback runs.
+    all others. In an aggregate the command is one that a saga sent because of its events; in a
+    process manager one that it sent itself. Both answer with events that undo or compensate, a
+    Revocation, or None; None is an empty answer, on which the configured fallback runs. In a saga
+    it is one of the saga's own, and the answer what makes up for it: a Send, a Record, or several;
+    None leaves it to the source.
     """
     return _marked(method, Mark(Role.REJECTED))
 

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import inspect
 from typing import Any as Untyped
-from typing import TypeVar, cast
-
-from google.protobuf.message import DecodeError, Message
+from typing import cast
 
 from angzarr import codec, wire
 from angzarr.errors import AngzarrError, InvalidInput
@@ -16,13 +14,11 @@ from angzarr.handlers.notifications import (
     Compensation,
     Revocation,
     read_notification,
-    rejection_of,
 )
+from angzarr.handlers.requests import parse
 from angzarr.handlers.state import diff_states
 from angzarr.handlers.table import HandlerTable
 from angzarr.ports.components import CallContext
-
-M = TypeVar("M", bound=Message)
 
 
 class LocalCommandHandler:
@@ -46,7 +42,7 @@ class LocalCommandHandler:
         InvalidInput for an unknown command or one that does not parse, CorruptData for a stored
         page or snapshot that does not, HandlerFailed for any other exception of the user's code.
         """
-        contextual = _parse(wire.ContextualCommand, request, "command")
+        contextual = parse(wire.ContextualCommand, request, "command")
         book = contextual.events
         state = self.table.load(book.snapshot if book.HasField("snapshot") else None, book.pages)
         response = wire.BusinessResponse()
@@ -69,7 +65,7 @@ class LocalCommandHandler:
         Raises CorruptData or HandlerFailed as `handle` does, HandlerFailed for a state that its
         own annotations exclude.
         """
-        wanted = _parse(wire.ReplayRequest, request, "replay")
+        wanted = parse(wire.ReplayRequest, request, "replay")
         base = wanted.base_snapshot if wanted.HasField("base_snapshot") else None
         state = self.table.load(base, wanted.events)
         response = wire.ReplayResponse()
@@ -108,13 +104,10 @@ class LocalCommandHandler:
         """The answer to a Notification; None, an empty one, where no method is for it."""
         told = read_notification(value)
         if isinstance(told, wire.RejectionNotification):
-            wanted = {key: cls for key, (cls, _) in self.table.rejections.items()}
-            found = rejection_of(told, wanted)
+            found = self.table.rejections.find(told)
             if found is not None:
-                key, rejection = found
-                return await self._call(
-                    self.table.rejections[key][1], state, rejection, "@rejected"
-                )
+                method, rejection = found
+                return await self._call(method, state, rejection, "@rejected")
         elif told is not None and self.table.compensation is not None:
             compensation = Compensation(tuple(told.sequences), told.reason)
             return await self._call(self.table.compensation, state, compensation, "@compensates")
@@ -136,10 +129,3 @@ def _is_many(answer: object) -> bool:
 
 def _is_notification(command: wire.CommandBook) -> bool:
     return any(codec.full_name(page.command.type_url) == NOTIFICATION for page in command.pages)
-
-
-def _parse(cls: type[M], request: bytes, field: str) -> M:
-    try:
-        return cls.FromString(request)
-    except DecodeError as error:
-        raise InvalidInput(field, f"an encoded {cls.DESCRIPTOR.full_name}", error) from error

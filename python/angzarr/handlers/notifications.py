@@ -1,4 +1,4 @@
-"""What an aggregate hears of its events' failed consequences, and its answers (COMP-2, COMP-8)."""
+"""What handlers hear of commands that were refused, and their answers (COMP-2, COMP-8)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,8 @@ C = TypeVar("C")
 
 @dataclass(frozen=True, slots=True)
 class Rejection(Generic[C]):
-    """A command that a saga or process manager sent for this aggregate's event was refused.
+    """A command was refused that was sent because of one of this stream's events; in a saga or
+    process manager, one that it sent itself.
 
     command: the refused command; the Any itself where the method takes a plain `Rejection`.
     reason: why, in the words of the refusing side. domain, root: the stream it was for.
@@ -72,7 +73,20 @@ def read_notification(value: bytes) -> wire.RejectionNotification | wire.Compens
     Raises InvalidInput if it does not parse.
     """
     try:
-        payload = wire.Notification.FromString(value).payload
+        return told_by(wire.Notification.FromString(value))
+    except DecodeError as error:
+        raise InvalidInput("notification", "an angzarr.Notification", error) from error
+
+
+def told_by(
+    notification: wire.Notification,
+) -> wire.RejectionNotification | wire.Compensate | None:
+    """What a Notification tells; None for a payload of another type.
+
+    Raises InvalidInput if the payload does not parse.
+    """
+    payload = notification.payload
+    try:
         match codec.full_name(payload.type_url):
             case "angzarr.RejectionNotification":
                 return wire.RejectionNotification.FromString(payload.value)
@@ -81,7 +95,7 @@ def read_notification(value: bytes) -> wire.RejectionNotification | wire.Compens
             case _:
                 return None
     except DecodeError as error:
-        raise InvalidInput("notification", "an angzarr.Notification", error) from error
+        raise InvalidInput("notification.payload", "what its type says", error) from error
 
 
 def rejection_of(

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import inspect
 import re
-import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Container, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any as Untyped
-from typing import Final
+from typing import Final, cast
 
 from angzarr import codec, wire
 from angzarr.codec import PayloadType
 from angzarr.errors import CorruptData, HandlerFailed
-from angzarr.handlers.annotations import Handler, classes_in, handlers_of, returned_classes, shown
+from angzarr.handlers.annotations import (
+    UNSAID,
+    Handler,
+    classes_in,
+    handlers_of,
+    named_type,
+    returned_classes,
+    shown,
+    twice,
+)
 from angzarr.handlers.decorators import Role
-from angzarr.handlers.notifications import ANY_COMMAND, Compensation, Rejection, Revocation
+from angzarr.handlers.notifications import Compensation, Revocation
+from angzarr.handlers.rejections import RejectionMethods
 from angzarr.handlers.state import StateCodec, read_state, state_codec
 
 SEEN_TYPE_URLS_MAX: Final = 1024
@@ -41,23 +50,23 @@ class CommandMethod:
 
 
 class HandlerTable:
-    """What an aggregate class does with which type; built by `build_table`."""
+    """What an aggregate class does with which type; built by `build_table`.
 
-    def __init__(self, cls: type, domain: str, states: StateCodec) -> None:
+    Process managers have one, too, of the methods that concern their state. component: the name in
+    errors, `aggregate:<domain>` unless it is said.
+    """
+
+    def __init__(self, cls: type, domain: str, states: StateCodec, component: str = "") -> None:
         self.cls = cls
         self.domain = domain
         self.states = states
+        self.component = component or f"aggregate:{domain}"
         self.commands: dict[str, CommandMethod] = {}
-        self.rejections: dict[str, tuple[type | None, Callable[[Untyped, object], Untyped]]] = {}
+        self.rejections = RejectionMethods()
         self.compensation: Callable[[Untyped, object], Untyped] | None = None
         self.events: dict[str, PayloadType[Untyped]] = {}
         self._appliers: dict[str, _Applier] = {}
         self._by_url: dict[str, _Applier | tuple[None, None, str]] = {}
-
-    @property
-    def component(self) -> str:
-        """The component's name, `aggregate:<domain>`."""
-        return f"aggregate:{self.domain}"
 
     def event_types(self) -> tuple[type[Untyped], ...]:
         """The event classes that the class applies."""
@@ -146,7 +155,7 @@ class HandlerTable:
         try:
             kind: PayloadType[Untyped] = codec.payload_type(type(event), self.domain)  # type: ignore[type-var]
         except TypeError as error:
-            raise self.failed("a command method returned no event", error) from error
+            raise self.failed("a method returned no event", error) from error
         applier = self._appliers.get(kind.name)
         if applier is None or self.events[kind.name].cls is not type(event):
             wanted = ", ".join(sorted(self.events)) or "none"
@@ -164,24 +173,25 @@ class HandlerTable:
             case Role.APPLIES:
                 self._add_applier(handler)
             case Role.REJECTED:
-                self._add_rejection(handler)
+                self.rejections.add(handler, self.domain)
             case Role.COMPENSATES:
                 if handler.parameter is not Compensation:
                     raise TypeError(f"{handler.name} must take a Compensation")
                 if self.compensation is not None:
-                    raise TypeError(
-                        _twice(handler.name, self.compensation.__name__, "@compensates")
-                    )
+                    raise TypeError(twice(handler.name, self.compensation.__name__, "@compensates"))
                 self.compensation = handler.function
             case Role.UPCASTS:
                 raise TypeError(f"{handler.name}: @upcasts methods belong to an Upcaster")
+            case Role.HANDLES | Role.WAKES | Role.PREPARES | Role.ROUTES:
+                what = f"{handler.mark.role.value} methods belong to a Saga or ProcessManager"
+                raise TypeError(f"{handler.name}: {what}")
 
     def _add_command(self, handler: Handler) -> None:
         for cls in classes_in(handler.parameter, handler.name):
-            kind = _payload_type(cls, self.domain, handler.name)
+            kind = named_type(cls, self.domain, handler.name)
             other = self.commands.get(kind.name)
             if other is not None:
-                raise TypeError(_twice(handler.name, other.name, f"command {kind.name}"))
+                raise TypeError(twice(handler.name, other.name, f"command {kind.name}"))
             self.commands[kind.name] = CommandMethod(
                 handler.name, kind, handler.function, handler.mark.merge
             )
@@ -189,33 +199,17 @@ class HandlerTable:
     def _add_applier(self, handler: Handler) -> None:
         if inspect.iscoroutinefunction(handler.function):
             raise TypeError(f"{handler.name} is async; @applies methods only change the state")
-        if handler.returned not in (None, type(None)):
+        if handler.returned not in (None, type(None), UNSAID):
             raise TypeError(f"{handler.name} must return None, not {shown(handler.returned)}")
         for cls in classes_in(handler.parameter, handler.name):
-            kind = _payload_type(cls, self.domain, handler.name)
+            kind = named_type(cls, self.domain, handler.name)
             if FRAMEWORK_NAME.fullmatch(kind.name):
                 raise TypeError(f"{handler.name}: {kind.name} is a name of the framework's events")
             other = self._appliers.get(kind.name)
             if other is not None:
-                raise TypeError(_twice(handler.name, other[1].__name__, f"event {kind.name}"))
+                raise TypeError(twice(handler.name, other[1].__name__, f"event {kind.name}"))
             self.events[kind.name] = kind
             self._appliers[kind.name] = (kind.decode, _untyped(handler.function), kind.name)
-
-    def _add_rejection(self, handler: Handler) -> None:
-        if handler.parameter is Rejection:
-            command, key = None, ANY_COMMAND
-        elif typing.get_origin(handler.parameter) is Rejection:
-            (command,) = typing.get_args(handler.parameter)
-            if not isinstance(command, type):
-                raise TypeError(f"{handler.name}: {shown(handler.parameter)} must name one class")
-            key = _payload_type(command, self.domain, handler.name).cls.__qualname__
-        else:
-            raise TypeError(f"{handler.name} must take a Rejection or Rejection[Command]")
-        if key in self.rejections:
-            raise TypeError(
-                _twice(handler.name, self.rejections[key][1].__name__, f"@rejected {key}")
-            )
-        self.rejections[key] = (command, handler.function)
 
 
 def build_table(
@@ -236,16 +230,23 @@ def build_table(
         table.add(handler)
     for handler in handlers:
         if handler.mark.role is not Role.APPLIES:
-            _check_returned(table, handler)
+            check_returned(table, handler)
     return table
 
 
-def _check_returned(table: HandlerTable, handler: Handler) -> None:
-    answers = handler.mark.role in (Role.REJECTED, Role.COMPENSATES)
+def check_returned(table: HandlerTable, handler: Handler, *, others: Container[type] = ()) -> None:
+    """Raise TypeError if `handler` says that it returns what the class does not apply.
+
+    others: classes that it may return beside events.
+    """
+    if handler.returned is UNSAID:
+        return
+    if handler.mark.role in (Role.REJECTED, Role.COMPENSATES):
+        others = (Revocation,)
     for cls in returned_classes(handler.returned, handler.name):
-        if answers and cls is Revocation:
+        if cls in others:
             continue
-        kind = _payload_type(cls, table.domain, handler.name)
+        kind = named_type(cls, table.domain, handler.name)
         if kind.name not in table.events:
             raise TypeError(
                 f"{handler.name} returns {cls.__name__}, which no @applies method of "
@@ -253,20 +254,15 @@ def _check_returned(table: HandlerTable, handler: Handler) -> None:
             )
 
 
-def _payload_type(cls: type, domain: str, owner: str) -> PayloadType[Untyped]:
-    try:
-        return codec.payload_type(cls, domain)
-    except TypeError as error:
-        raise TypeError(f"{owner}: {error}") from error
-
-
-def _twice(name: str, other: str, what: str) -> str:
-    return f"{name} and {other} both handle {what}; one method per type"
-
-
 def _at(table: HandlerTable, page: wire.EventPage) -> str:
     return f"page {page.header.sequence} of a stream of {table.domain}"
 
 
 def _untyped(function: Callable[..., object]) -> Callable[[Untyped, object], None]:
-    return typing.cast("Callable[[Untyped, object], None]", function)
+    return cast("Callable[[Untyped, object], None]", function)
+
+
+def table_of(cls: object) -> HandlerTable | None:
+    """The table of a class that has a domain; None for anything else."""
+    found: object = getattr(cls, "__angzarr_table__", None)
+    return found if isinstance(found, HandlerTable) else None

@@ -13,13 +13,13 @@ from typing import Any as Untyped
 from typing import ClassVar, Final
 
 from google.protobuf.any_pb2 import Any
-from google.protobuf.message import DecodeError
 
 from angzarr import codec, wire
 from angzarr.codec import PayloadType
-from angzarr.errors import AngzarrError, HandlerFailed, InvalidInput
+from angzarr.errors import AngzarrError, HandlerFailed
 from angzarr.handlers.annotations import caller_names, classes_in, handlers_of, returned_classes
 from angzarr.handlers.decorators import Role
+from angzarr.handlers.requests import parse
 from angzarr.handlers.table import DOMAIN
 from angzarr.ports.components import CallContext
 
@@ -67,10 +67,7 @@ class LocalUpcaster:
         Raises CorruptData for a payload that does not parse, HandlerFailed if a method raises, or
         for a chain of more than CHAIN_STEPS_MAX steps.
         """
-        try:
-            wanted = wire.UpcastRequest.FromString(request)
-        except DecodeError as error:
-            raise InvalidInput("upcast", "an encoded angzarr.UpcastRequest", error) from error
+        wanted = parse(wire.UpcastRequest, request, "upcast")
         for page in wanted.events:
             if codec.full_name(page.event.type_url) in self._steps:
                 self._lift(page)
@@ -113,7 +110,8 @@ def _steps(cls: type, domain: str) -> dict[str, _Step]:
     steps: dict[str, _Step] = {}
     for handler in handlers_of(cls, caller_names(2)):
         if handler.mark.role is not Role.UPCASTS:
-            raise TypeError(f"{handler.name}: {handler.mark.role.value} belongs to an Aggregate")
+            what = f"{handler.mark.role.value} methods don't belong in an Upcaster"
+            raise TypeError(f"{handler.name}: {what}")
         newer = returned_classes(handler.returned, handler.name)
         if not newer:
             raise TypeError(f"{handler.name} must return an event")

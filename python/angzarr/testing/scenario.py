@@ -1,34 +1,46 @@
-"""given … when … then: an aggregate's decisions checked without a store.
+"""given … when … then: what handlers decide and want, checked without a store.
 
 given(Account, Deposited(500)).when(Withdraw(200)).then(Withdrawn(200))
 given(Account, Deposited(500)).when(Withdraw(900)).then_rejected("insufficient")
 given(Account).when(Deposit(500)).then(Deposited(500)).then_state(balance_cents=500)
+
+given(Shipping).when(OrderPaid("Elm St 1")).then(Send(Ship("Elm St 1")))
+given(Fulfilment, Paid()).when_woken(Remind()).then(Send(Nudge(), root="o-1"))
 """
 
 from __future__ import annotations
 
-import asyncio
-import difflib
-import threading
-from collections.abc import Coroutine
-from pprint import pformat
 from typing import Any as Untyped
-from typing import TypeVar, cast
+from typing import overload
 
 from angzarr import codec, wire
 from angzarr.codec import Payload
 from angzarr.errors import CommandRejected
-from angzarr.handlers import Aggregate, LocalCommandHandler
+from angzarr.handlers import Aggregate, LocalCommandHandler, ProcessManager, Saga
 from angzarr.ports.components import CallContext
-
-T = TypeVar("T")
-
-WIDTH_COLUMNS = 88
+from angzarr.testing.comparing import assert_fields, difference, run, shown
+from angzarr.testing.reactions import GivenProcess, GivenSaga, stored
 
 
-def given(aggregate: type[Aggregate], *events: Payload) -> Given:
-    """A stream of `aggregate` that holds `events`; none for a new stream."""
-    return Given(aggregate, events)
+@overload
+def given(handler: type[Aggregate], *events: Payload) -> Given: ...
+@overload
+def given(handler: type[Saga]) -> GivenSaga: ...
+@overload
+def given(handler: type[ProcessManager], *events: Payload) -> GivenProcess: ...
+def given(
+    handler: type[Aggregate] | type[Saga] | type[ProcessManager], *events: Payload
+) -> Given | GivenSaga | GivenProcess:
+    """What there is before: an aggregate's stream that holds `events`, a process manager's own
+    stream that does, or a saga, which remembers nothing.
+    """
+    if issubclass(handler, Saga):
+        if events:
+            raise TypeError(f"{handler.__name__} is a saga: it has no events of its own")
+        return GivenSaga(handler)
+    if issubclass(handler, ProcessManager):
+        return GivenProcess(handler, events)
+    return Given(handler, events)
 
 
 class Given:
@@ -48,7 +60,7 @@ class Given:
     def then_state(self, **fields: object) -> Given:
         """Assert that these fields of the state have these values."""
         state = _state(self._aggregate, self._events)
-        _assert_fields(state, fields)
+        assert_fields(state, fields)
         return self
 
 
@@ -66,7 +78,7 @@ class Outcome:
         self.events: tuple[Payload, ...] = ()
         self.rejection: CommandRejected | None = None
         try:
-            self.events = _run(_decided(aggregate, events, commands))
+            self.events = run(_decided(aggregate, events, commands))
         except CommandRejected as rejection:
             self.rejection = rejection
 
@@ -75,7 +87,7 @@ class Outcome:
         __tracebackhide__ = True
         self._assert_accepted()
         if list(self.events) != list(events):
-            raise AssertionError("other events than expected:\n" + _difference(events, self.events))
+            raise AssertionError("other events than expected:\n" + difference(events, self.events))
         return self
 
     def then_nothing(self) -> Outcome:
@@ -87,7 +99,7 @@ class Outcome:
         """Assert that the commands were refused, for a reason that contains `reason`."""
         __tracebackhide__ = True
         if self.rejection is None:
-            raise AssertionError(f"expected a refusal, got events:\n{_shown(self.events)}")
+            raise AssertionError(f"expected a refusal, got events:\n{shown(self.events)}")
         if reason not in self.rejection.reason:
             raise AssertionError(
                 f"refused for another reason:\n- {reason!r}\n+ {self.rejection.reason!r}"
@@ -98,7 +110,7 @@ class Outcome:
         """Assert that these fields of the state have these values after the new events."""
         __tracebackhide__ = True
         self._assert_accepted()
-        _assert_fields(_state(self._aggregate, self._before + self.events), fields)
+        assert_fields(_state(self._aggregate, self._before + self.events), fields)
         return self
 
     def _assert_accepted(self) -> None:
@@ -125,64 +137,8 @@ async def _decided(
 
 
 def _book(aggregate: type[Aggregate], events: tuple[Payload, ...]) -> wire.EventBook:
-    table = aggregate.table()
-    book = wire.EventBook(next_sequence=len(events))
-    for sequence, event in enumerate(events):
-        kind = codec.payload_type(type(event), table.domain)
-        if kind.name not in table.events:
-            known = ", ".join(sorted(table.events)) or "none"
-            raise TypeError(f"{aggregate.__name__} applies no {kind.name}; it applies: {known}")
-        page = book.pages.add(event=codec.pack(event, table.domain), committed=True)
-        page.header.sequence = sequence
-    return book
+    return stored(aggregate.table(), events)
 
 
 def _state(aggregate: type[Aggregate], events: tuple[Payload, ...]) -> Untyped:
     return aggregate.table().load(None, _book(aggregate, events).pages)
-
-
-def _assert_fields(state: object, fields: dict[str, object]) -> None:
-    __tracebackhide__ = True
-    found = {name: getattr(state, name) for name in fields}
-    if found != fields:
-        raise AssertionError("another state than expected:\n" + _difference(fields, found))
-
-
-def _difference(expected: object, found: object) -> str:
-    """Lines of both, marked - where only expected and + where only found."""
-    lines = difflib.ndiff(_lines(expected), _lines(found))
-    return "\n".join(line for line in lines if not line.startswith("?"))
-
-
-def _lines(value: object) -> list[str]:
-    return _shown(value).splitlines()
-
-
-def _shown(value: Untyped) -> str:
-    if isinstance(value, tuple):
-        items = cast("tuple[object, ...]", value)
-        return "\n".join(pformat(item, width=WIDTH_COLUMNS) for item in items) or "nothing"
-    return "\n".join(f"{name} = {item!r}" for name, item in value.items())
-
-
-def _run(work: Coroutine[object, object, T]) -> T:
-    """The result of `work`: in a loop of its own, in a thread of its own where one runs already."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return asyncio.run(work)
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(asyncio.run(work))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return done[0]
