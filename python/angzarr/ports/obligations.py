@@ -11,7 +11,12 @@ class ObligationStore(Protocol):
     """Obligations by id; `due` leases what it returns so that replicas share the work."""
 
     async def put(self, obligation: Obligation) -> None:
-        """Store unless the id is known (idempotent)."""
+        """Store unless the id is known (idempotent); with `is_replacing` in place of that one,
+        whose lease ends unless they are equal."""
+        ...
+
+    async def get(self, obligation_id: str) -> Obligation | None:
+        """The open one with this id, leased or not."""
         ...
 
     async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:

@@ -145,6 +145,10 @@ class MemoryObligations:
         with self._serving():
             self.store(obligation)
 
+    async def get(self, obligation_id: str) -> Obligation | None:
+        with self._serving():
+            return self._open.get(obligation_id, (None, 0))[0]
+
     async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
         with self._serving():
             free = [
@@ -166,11 +170,17 @@ class MemoryObligations:
 
     async def close(self, obligation_id: str) -> None:
         with self._serving():
-            self._open.pop(obligation_id, None)
+            self.drop(obligation_id)
 
     def store(self, obligation: Obligation) -> None:
-        """Keep it unless the id is known, under the caller's lock."""
-        self._open.setdefault(obligation.id, (obligation, 0))
+        """Keep it unless the id is known or it is the very same, under the caller's lock."""
+        known, _ = self._open.get(obligation.id, (None, 0))
+        if known is None or (obligation.is_replacing and known != obligation):
+            self._open[obligation.id] = obligation, 0
+
+    def drop(self, obligation_id: str) -> None:
+        """Remove it if it is there, under the caller's lock."""
+        self._open.pop(obligation_id, None)
 
 
 class MemoryDeadLetters:

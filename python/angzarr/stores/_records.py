@@ -14,7 +14,7 @@ import msgspec
 
 from angzarr.ports.clock import Clock
 from angzarr.ports.dead_letters import DeadLetter
-from angzarr.ports.event_store import Obligation
+from angzarr.ports.event_store import Dropped, Obligation
 from angzarr.stores._pages import NS_PER_S
 
 PUT, PUT_NEW, DELETE = range(3)
@@ -60,14 +60,17 @@ class Records(Protocol):
         ...
 
 
-def obligation_ops(obligation: Obligation) -> list[RecordOp]:
-    """What stores an obligation unless its id is known.
+def obligation_ops(obligation: Obligation | Dropped) -> list[RecordOp]:
+    """What stores an obligation unless its id is known, in place of that one, or removes it.
 
-    Its place in the order is written even then; `due` removes it when it finds that it is not the
+    Places in the order that are left behind, `due` removes when it finds that they are not their
     obligation's own.
     """
     key = obligation.id.encode()
-    return [(PUT_NEW, OBLIGATIONS, key, _encode(obligation)), (PUT, DUE, _due_key(obligation), b"")]
+    if isinstance(obligation, Dropped):
+        return [(DELETE, OBLIGATIONS, key, b"")]
+    put = PUT if obligation.is_replacing else PUT_NEW
+    return [(put, OBLIGATIONS, key, _encode(obligation)), (PUT, DUE, _due_key(obligation), b"")]
 
 
 class RecordObligations:
@@ -84,8 +87,11 @@ class RecordObligations:
 
     async def put(self, obligation: Obligation) -> None:
         async with self._mutex.hold(obligation.id):
-            if self._read(obligation.id) is None:
+            if obligation.is_replacing or self._read(obligation.id) is None:
                 await self._records.write(obligation_ops(obligation))
+
+    async def get(self, obligation_id: str) -> Obligation | None:
+        return self._read(obligation_id)
 
     async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
         with self._lock:

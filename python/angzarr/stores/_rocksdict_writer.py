@@ -12,6 +12,7 @@ from angzarr.ports.event_store import (
     SEQUENCE_MAX,
     Appended,
     Decision,
+    Dropped,
     Duplicate,
     Limits,
     Obligation,
@@ -70,7 +71,7 @@ class Writer:
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         """As the port says; checks in its order, then one batch."""

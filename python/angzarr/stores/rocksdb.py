@@ -23,6 +23,7 @@ from angzarr.ports.event_store import (
     Appended,
     Book,
     Decision,
+    Dropped,
     Duplicate,
     Limits,
     LogEntry,
@@ -205,7 +206,7 @@ class RocksEvents:
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         source = _rules.key_of(provenance, external_id) if provenance is not None else None

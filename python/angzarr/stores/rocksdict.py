@@ -20,6 +20,7 @@ from angzarr.ports.event_store import (
     Appended,
     Book,
     Decision,
+    Dropped,
     Duplicate,
     Limits,
     LogEntry,
@@ -112,7 +113,7 @@ class DictEvents:
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         return self.append_now(

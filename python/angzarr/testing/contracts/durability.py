@@ -68,6 +68,7 @@ CALLS: dict[str, Call] = {
     "positions.reset": lambda s: s.positions.reset("proj"),
     "positions.lease": lambda s: s.positions.lease("proj", 0, "me", 30),
     "obligations.put": lambda s: s.obligations.put(DUTY),
+    "obligations.get": lambda s: s.obligations.get("duty-1"),
     "obligations.due": lambda s: s.obligations.due(10),
     "obligations.retry": lambda s: s.obligations.retry("duty-1", 9, "error"),
     "obligations.close": lambda s: s.obligations.close("duty-1"),

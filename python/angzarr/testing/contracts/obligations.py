@@ -7,12 +7,12 @@ import asyncio
 import pytest
 
 from angzarr.errors import SequenceConflict
-from angzarr.ports.event_store import Obligation
+from angzarr.ports.event_store import Dropped, Obligation
 from angzarr.ports.obligations import ObligationStore
 from angzarr.ports.stores import Stores
 from angzarr.testing.clock import NS_PER_S
 from angzarr.testing.contracts.base import StoreContract
-from angzarr.testing.pages import cover_of, pages
+from angzarr.testing.pages import cover_of, page, pages
 
 LATE = 2**62
 
@@ -41,6 +41,36 @@ class ObligationStoreContract(StoreContract):
         await obligations.put(put)
 
         assert await obligations.due(7) == [put]
+
+    @pytest.mark.spec("STO-23")
+    async def test_an_open_one_is_found_by_its_id(self, obligations: ObligationStore) -> None:
+        await obligations.put(duty())
+        await obligations.due(100)
+
+        assert await obligations.get("duty-1") == duty()
+        assert await obligations.get("duty-2") is None
+        await obligations.close("duty-1")
+        assert await obligations.get("duty-1") is None
+
+    @pytest.mark.spec("STO-23", "TIMER-2")
+    async def test_an_append_replaces_where_it_is_asked_to(self, stores: Stores) -> None:
+        await stores.obligations.put(duty(due_ns=50))
+        again = Obligation("duty-1", "compensation", b"again", 700, is_replacing=True)
+
+        await stores.events.append(cover_of(), 0, [page(0)], obligations=[again])
+
+        assert await stores.obligations.due(699) == []
+        assert await stores.obligations.due(700) == [again]
+
+    @pytest.mark.spec("STO-23", "TIMER-3")
+    async def test_an_append_drops_in_the_same_write(self, stores: Stores) -> None:
+        await stores.obligations.put(duty())
+        change = [Dropped("duty-1"), Dropped("unknown"), duty("duty-2")]
+
+        await stores.events.append(cover_of(), 0, [page(0)], obligations=change)
+
+        assert await stores.obligations.due(LATE) == [duty("duty-2")]
+        assert await stores.obligations.get("duty-1") is None
 
     @pytest.mark.spec("STO-49")
     async def test_an_obligation_is_due_at_its_time(self, obligations: ObligationStore) -> None:
