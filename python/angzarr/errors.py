@@ -29,6 +29,7 @@
     ├── StorageFailed(work, cause)                         a coordinator's read or write failed
     ├── UpcasterFailed(domain, cause)                      old events could not be lifted
     ├── HandlerFailed(component, cause)                    the user's handler raised
+    ├── OrchestrationFailed(kind_of_component, cause)      a saga or process manager did not finish
     └── RemoteError(code, kind, message)                   a peer answered with an error no class
     above describes
 
@@ -257,9 +258,9 @@ class UnknownDomain(AngzarrError):
 
     kind = "not_found"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, message: str | None = None) -> None:
         self.name = name
-        super().__init__(f"No aggregate registered for domain: {name}")
+        super().__init__(message or f"No aggregate registered for domain: {name}")
 
 
 class UnknownCascade(AngzarrError):
@@ -396,6 +397,19 @@ class HandlerFailed(AngzarrError):
         self.component = component
         self.cause = cause
         super().__init__(f"{component} failed: {cause}")
+
+
+class OrchestrationFailed(AngzarrError):
+    """A saga or process manager that was called directly did not finish; `__cause__` says why
+    (SAGA-19, PM-11).
+
+    kind_of_component: "Saga" or "Process manager".
+    """
+
+    def __init__(self, kind_of_component: str, cause: str) -> None:
+        self.kind_of_component = kind_of_component
+        self.cause = cause
+        super().__init__(f"{kind_of_component} orchestration failed: {cause}")
 
 
 class RemoteError(AngzarrError):

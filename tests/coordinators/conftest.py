@@ -357,3 +357,13 @@ async def world() -> AsyncIterator[World]:
     yield made
     await made.commands.close()
     await made.stores.real.close()
+
+
+@pytest.fixture
+async def town() -> AsyncIterator[object]:
+    """Aggregates, and what sagas and process managers need to work on them."""
+    from .reacting import Town
+
+    made = Town()
+    yield made
+    await made.close()

@@ -66,6 +66,23 @@ class CommandOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ReactionOptions:
+    """Bounds of sagas and process managers.
+
+    backoff: of the rounds of one reaction (SAGA-12). handler_concurrency, channel_capacity: calls
+    of one component that run and that wait (CMD-7). head_start_s: how long the worker of
+    obligations leaves the outputs of a process manager to the delivery that recorded them. duties:
+    how it tries these outputs and timers (DLQ-3).
+    """
+
+    backoff: Backoff = Backoff()
+    handler_concurrency: int = 64
+    channel_capacity: int = 1024
+    head_start_s: float = 30.0
+    duties: Backoff = Backoff(first_s=0.1, cap_s=30.0)
+
+
+@dataclass(frozen=True, slots=True)
 class QueryOptions:
     """Bounds of reads (QRY-10, QRY-11) and whether `angzarr-raw` is served (QRY-13)."""
 
