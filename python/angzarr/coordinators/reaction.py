@@ -210,8 +210,9 @@ class Reaction:
         headers = [page.header for page in output.book.pages]
         if output.stamp is Stamp.KEPT:
             shift = number - headers[0].sequence
-            for header in headers if shift else ():
-                header.sequence += shift
+            for header in headers:
+                if shift and header.HasField("sequence"):
+                    header.sequence += shift
         else:
             for index, header in enumerate(headers):
                 header.sequence = number + index
@@ -223,17 +224,17 @@ class Reaction:
             return False
         if not self._settles and isinstance(output, Command):
             return False
-        if isinstance(output, Timer) and self._set_timer is None:
-            self._done.add(index)
-            return True
-        found = await self._settlements.find(self._source, index)
-        if found is None:
-            self._unsettled.add(index)
-            return False
-        self._done.add(index)
-        if isinstance(output, Command):
-            self._refused.append(Refused(index, output.book, found.error, found.is_parked))
-        return True
+        if isinstance(output, Timer):
+            is_settled = self._set_timer is None or await self._settlements.is_carried_out(
+                self._source, index
+            )
+        else:
+            found = await self._settlements.refusal(self._source, index)
+            is_settled = found is not None
+            if found is not None:
+                self._refused.append(Refused(index, output.book, found.error, found.is_parked))
+        (self._done if is_settled else self._unsettled).add(index)
+        return is_settled
 
     async def _set(self, timer: Timer) -> None:
         assert self._set_timer is not None, "timers without it are settled"

@@ -16,7 +16,7 @@ from angzarr.coordinators.reaction import Means, Reaction, SetTimer, metadata_of
 from angzarr.coordinators.slots import Slots
 from angzarr.coordinators.timers import TimerDuty
 from angzarr.coordinators.views import Views
-from angzarr.cover import MAIN, REJECTION, SETTLED, Provenance
+from angzarr.cover import MAIN, REJECTION, SCHEDULED, Provenance
 from angzarr.errors import AngzarrError, InvalidInput, OrchestrationFailed
 from angzarr.ports.components import CallContext, Saga, Subscription
 from angzarr.ports.event_store import Book, Dropped, Obligation
@@ -221,7 +221,7 @@ class SagaCoordinator:
         """What a timer changes; its key is the settled output's own (COMP-3)."""
 
         def change(timer: Timer) -> Obligation | Dropped:
-            key = source.provenance(timer.index, SETTLED)
+            key = source.provenance(timer.index, SCHEDULED)
             return timers.change_of(timer, source, key, cascade_id=flow.cascade_id)
 
         return change

@@ -16,7 +16,7 @@ import msgspec
 
 from angzarr.coordinators import failures
 from angzarr.coordinators.outputs import Source
-from angzarr.cover import SETTLED, Provenance
+from angzarr.cover import REFUSED, SCHEDULED, Provenance
 from angzarr.errors import AngzarrError, RemoteError, SequenceConflict, StoreUnavailable, clip
 from angzarr.ports.event_store import Dropped, EventStore, Obligation
 
@@ -35,12 +35,12 @@ class Worker(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an output was refused, as it is kept with its key; all empty for a timer."""
+    """Why a command was refused, as it is kept with its key."""
 
-    code: str = ""
-    kind: str = ""
-    message: str = ""
-    is_parked: bool = False
+    code: str
+    kind: str
+    message: str
+    is_parked: bool
 
     @property
     def error(self) -> AngzarrError:
@@ -59,14 +59,16 @@ class Settlements:
         self._events = events
         self._worker = worker
 
-    async def find(self, source: Source, index: int) -> Refusal | None:
-        """Whether the output is settled, and how. Raises StoreUnavailable."""
-        found = await self._events.find_by_provenance(
-            source.cover, source.provenance(index, SETTLED)
-        )
-        if found is None:
-            return None
-        return _decode(found.answer) if found.answer else Refusal()
+    async def refusal(self, source: Source, index: int) -> Refusal | None:
+        """How a command was refused, if it was. Raises StoreUnavailable."""
+        key = source.provenance(index, REFUSED)
+        found = await self._events.find_by_provenance(source.cover, key)
+        return None if found is None else _decode(found.answer)
+
+    async def is_carried_out(self, source: Source, index: int) -> bool:
+        """Whether a timer among the outputs was carried out. Raises StoreUnavailable."""
+        key = source.provenance(index, SCHEDULED)
+        return await self._events.find_by_provenance(source.cover, key) is not None
 
     async def refuse(
         self,
@@ -77,7 +79,7 @@ class Settlements:
         *,
         is_parked: bool = False,
     ) -> None:
-        """Settle an output that its destination refused for good; durable on return.
+        """Settle a command that its destination refused for good; durable on return.
 
         obligations: what follows, in the same write. Raises StoreUnavailable, whatever the store
         could not do (COMP-3).
@@ -88,16 +90,20 @@ class Settlements:
             clip(str(error), REASON_BYTES_MAX),
             is_parked,
         )
-        await self._settle(source, index, obligations, _encode(refusal))
+        key = source.provenance(index, REFUSED)
+        await self._settle(source, key, obligations, _encode(refusal))
 
     async def carry_out(self, source: Source, index: int, change: Obligation | Dropped) -> None:
-        """Settle an output that is nothing but a change of obligations, as timers are."""
-        await self._settle(source, index, (change,), b"")
+        """Settle a timer: do what it changes. Raises StoreUnavailable as refuse."""
+        await self._settle(source, source.provenance(index, SCHEDULED), (change,), b"")
 
     async def _settle(
-        self, source: Source, index: int, changes: Sequence[Obligation | Dropped], answer: bytes
+        self,
+        source: Source,
+        key: Provenance,
+        changes: Sequence[Obligation | Dropped],
+        answer: bytes,
     ) -> None:
-        key = source.provenance(index, SETTLED)
         try:
             await self._append(source, key, changes, answer)
         except StoreUnavailable:
