@@ -18,8 +18,8 @@ COMMAND, REJECTION, COMPENSATE, FACT = range(4)
 """Kinds of provenance; the numbers of `ProvenanceKind`."""
 REFUSED, SCHEDULED, TRIGGER = 4, 5, 6
 """Kinds that only keys have, never a message: at its source a command that was rejected for good
-(COMP-3), and a timer that was carried out (TIMER-2); a trigger that a process manager has reacted to
-(PM-6)."""
+(COMP-3), and a timer that was carried out (TIMER-2); a trigger that a process manager has reacted
+to (PM-6)."""
 OCCASION_BYTES: Final = 16
 
 

@@ -28,6 +28,8 @@ from .conftest import COMMAND, EVENT, Faulty, FaultyStores, Fields
 
 ROOT = root_of("7f")
 OTHER = root_of("other")
+STATE = root_of("c-1")
+"""Root of the workflow with the correlation id c-1."""
 DOMAINS = ("order", "player", "table", "shipment", "fulfilment")
 
 Handle = Callable[[wire.SagaHandleRequest], object]
@@ -433,12 +435,24 @@ class Town:
         return list(wire.EventBook.FromString(book.data).pages)
 
     async def open(self) -> list[Obligation]:
-        """All obligations that are open."""
-        return await self.stores.real.obligations.due(2**63 - 1, limit=10_000, lease_s=0)
+        """All obligations that are open; none is leased for it."""
+        return await self.stores.real.obligations.due(2**63 - 1, limit=10_000, lease_s=-1e10)
 
     async def letters(self) -> list[wire.AngzarrDeadLetter]:
         letters = await self.stores.real.dead_letters.list()
         return [wire.AngzarrDeadLetter.FromString(item.letter) for item in letters]
+
+
+async def trigger(town: Town, *texts: str, **more: object) -> bytes:
+    """A published event of the workflow c-1."""
+    return await town.published(*(texts or ("paid=1",)), **{"correlation_id": "c-1", **more})
+
+
+@dataclass
+class Delivery:
+    """A delivery of the log, as far as coordinators look at it."""
+
+    book: bytes
 
 
 def cascade(**more: object) -> Flow:

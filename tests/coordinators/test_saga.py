@@ -5,7 +5,6 @@ SAGA-19, SPEC-5, COMP-13).
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
 
 import pytest
 
@@ -27,6 +26,7 @@ from .reacting import (
     DOMAINS,
     OTHER,
     ROOT,
+    Delivery,
     Script,
     cascade,
     command,
@@ -39,13 +39,6 @@ from .reacting import (
 
 DOWN = RemoteError("UNAVAILABLE", "connection refused")
 HANDLER_DOWN = HandlerFailed("saga:shipping", "a bug")
-
-
-@dataclass
-class Delivery:
-    """A delivery of the log, as far as coordinators look at it."""
-
-    book: bytes
 
 
 def test_its_names(town):
