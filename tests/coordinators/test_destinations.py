@@ -239,6 +239,19 @@ async def test_a_far_stream_that_was_deleted_meanwhile_is_read_anew(town):
     assert await there.next_sequence(at) == 0
 
 
+async def test_only_so_many_ends_are_kept(town, monkeypatch):
+    monkeypatch.setattr("angzarr.coordinators.destinations.ENDS_KEPT", 1)
+    await town.fill("player", 3)
+    queries = Counting(QueryCoordinator(town.events))
+    there = QueryDestinations(queries, ["player"])
+
+    for root in (ROOT, OTHER, ROOT):
+        await there.next_sequence(Cover("player", root))
+
+    assert set(there.domains) == {"player"}
+    assert queries.page_counts == [3, 0, 3]
+
+
 async def test_routed_destinations_know_all_domains(town):
     here = StoreDestinations(town.events, ["player"])
     there = QueryDestinations(QueryCoordinator(town.events), ["table"])

@@ -333,6 +333,18 @@ async def test_no_snapshot_is_stored_in_a_cascade(town):
     assert await town.stores.snapshots.get(Cover("fulfilment", STATE)) is None
 
 
+@pytest.mark.spec("PM-5", "SNAP-5")
+async def test_no_snapshot_is_stored_above_a_pending_page(town):
+    state = Any(type_url="type.googleapis.com/test.State", value=b"paid")
+    manager = town.manager(Manager(decides(events=["a=1"]), decides(snapshot=state)))
+    await manager.react(await trigger(town, cascade_id="X"), cascade(cascade_id="X"))
+
+    outcome = await manager.react(await trigger(town, domain="shipment"))
+
+    assert outcome.failure is None
+    assert await town.stores.snapshots.get(Cover("fulfilment", STATE)) is None
+
+
 @pytest.mark.spec("PM-5", "SNAP-9")
 async def test_no_snapshot_is_stored_where_writing_them_is_off(town):
     from angzarr.coordinators import CommandOptions, SnapshotOptions

@@ -20,6 +20,7 @@ from angzarr.errors import (
     Overloaded,
     RemoteError,
     SequenceConflict,
+    SequenceExhausted,
     SequenceMismatch,
     StorageFailed,
     StoreClosed,
@@ -379,6 +380,24 @@ async def test_the_budget_is_an_option(town):
 
     assert 0.05 <= town.slept[0] <= 0.1
     assert indexes(outcome) == ([], [0])
+
+
+@pytest.mark.spec("SAGA-8", "CMD-38")
+async def test_a_stamp_beyond_the_last_sequence_is_refused(town):
+    saga = town.saga(Script(sends(command("player", "a=1", "b=1", root=OTHER))))
+    town.events.faults["next_sequence"] = end_at(2**32 - 1)
+
+    outcome = await saga.react(await town.published("paid=1"))
+
+    assert isinstance(outcome.refused[0].error, SequenceExhausted)
+    assert town.road.sent == []
+
+
+def end_at(sequence: int):
+    async def next_sequence(real, cover, **options):
+        return sequence if cover.root == OTHER else await real(cover, **options)
+
+    return next_sequence
 
 
 # SAGA-13, SAGA-14

@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, Protocol
 
 from angzarr import wire
@@ -35,6 +36,7 @@ from angzarr.routing import Commands
 
 CORRELATION: Final = "x-correlation-id"
 _PASSED_ON: Final = ("traceparent", "tracestate")
+_CASCADE_TAG: Final = b"\x22"
 
 Rerun = Callable[[], Awaitable[Outputs]]
 """Runs the handler again with fresh numbers (SAGA-12)."""
@@ -102,7 +104,9 @@ class Reaction:
         self._settlements = Settlements(means.stores.events, means.worker)
         self._shared = provenance.source_bytes(source.cover, source.sequence, source.component)
         self._metadata = metadata_of(flow, source.cover)
-        self._tail = _request_tail(flow)
+        self._tail = modes_bytes(flow.sync_mode, flow.error_mode)
+        if flow.cascade_id:
+            self._tail += books.frame(_CASCADE_TAG, flow.cascade_id.encode())
         self._done: set[int] = set()
         self._unsettled: set[int] = set()
         self._executed: list[Executed] = []
@@ -322,14 +326,13 @@ def depth_of(context: CallContext) -> int:
     return int(text) if text.isascii() and text.isdecimal() else 0
 
 
-def _request_tail(flow: Flow) -> bytes:
-    """The CommandRequest's fields beside the command."""
+@lru_cache(maxsize=16)
+def modes_bytes(sync_mode: int, error_mode: int) -> bytes:
+    """The modes of a flow, under the numbers of CommandRequest and SagaHandleRequest alike."""
     request = wire.CommandRequest(
-        sync_mode=flow.sync_mode,  # type: ignore[arg-type]
-        cascade_error_mode=flow.error_mode,  # type: ignore[arg-type]
+        sync_mode=sync_mode,  # type: ignore[arg-type]
+        cascade_error_mode=error_mode,  # type: ignore[arg-type]
     )
-    if flow.cascade_id:
-        request.cascade_id = flow.cascade_id
     return request.SerializeToString()
 
 

@@ -12,7 +12,7 @@ from angzarr.coordinators.destinations import describe, map_bytes
 from angzarr.coordinators.flow import LOG_DELIVERY, Flow, Outcome
 from angzarr.coordinators.giving_up import Identity
 from angzarr.coordinators.outputs import Described, Outputs, Source, Targets, Timer
-from angzarr.coordinators.reaction import Means, Reaction, SetTimer, metadata_of
+from angzarr.coordinators.reaction import Means, Reaction, SetTimer, metadata_of, modes_bytes
 from angzarr.coordinators.slots import Slots
 from angzarr.coordinators.timers import TimerDuty
 from angzarr.coordinators.views import Views
@@ -193,14 +193,10 @@ class SagaCoordinator:
     async def _handle(
         self, data: bytes, source: Source, flow: Flow, described: Mapping[str, Described]
     ) -> wire.SagaResponse:
-        modes = wire.SagaHandleRequest(
-            sync_mode=flow.sync_mode,  # type: ignore[arg-type]
-            cascade_error_mode=flow.error_mode,  # type: ignore[arg-type]
-        )
         request = b"".join(
             (
                 books.frame(books.TAG_1, data),
-                modes.SerializeToString(),
+                modes_bytes(flow.sync_mode, flow.error_mode),
                 map_bytes(described, _MAP_TAG),
             )
         )
