@@ -135,6 +135,10 @@ class Obligation:
     attempts: int = 0
     last_error: str = ""
 
+    def is_same(self, other: Obligation) -> bool:
+        """Whether `other` is this one, tried or not, and not what was put in its place later."""
+        return self.payload == other.payload and self.due_ns == other.due_ns
+
 
 class EventStore(Protocol):
     """Streams of pages, the publication log and the cascade records of one backend.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Protocol
 
 from angzarr.ports.event_store import Obligation
@@ -14,16 +15,45 @@ class ObligationStore(Protocol):
         """Store unless the id is known (idempotent)."""
         ...
 
-    async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
+    async def due(
+        self,
+        now_ns: int,
+        *,
+        limit: int = 64,
+        lease_s: float = 30.0,
+        kinds: Collection[str] | None = None,
+    ) -> list[Obligation]:
         """Open ones with due_ns ≤ now_ns that nobody has leased past now_ns, by (due_ns, id);
-        leased for lease_s."""
+        leased for lease_s. kinds: only these, None is all."""
         ...
 
-    async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
+    async def next_due(self, *, kinds: Collection[str] | None = None) -> int | None:
+        """The earliest time at which `due` would return something: the due_ns of an open one, or
+        the end of its lease where that is later. None without any open one."""
+        ...
+
+    async def renew(self, obligation_id: str, until_ns: int) -> None:
+        """Make the lease on what `due` returned last until until_ns; never shorter, nothing for
+        unknown ids."""
+        ...
+
+    async def retry(
+        self,
+        obligation_id: str,
+        due_ns: int,
+        error: str,
+        *,
+        given: Obligation | None = None,
+        is_counted: bool = True,
+    ) -> None:
         """Count an attempt, keep its error, make it due again at due_ns and end its lease. Unknown
-        ids are ignored."""
+        ids are ignored.
+
+        given: what `due` returned; if another was put in its place meanwhile, by payload or due_ns,
+        only the lease ends. is_counted: False where it was not tried.
+        """
         ...
 
-    async def close(self, obligation_id: str) -> None:
-        """Fulfilled or given up: remove it."""
+    async def close(self, obligation_id: str, *, given: Obligation | None = None) -> None:
+        """Fulfilled or given up: remove it. given: as in `retry`."""
         ...

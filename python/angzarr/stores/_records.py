@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -87,63 +87,111 @@ class RecordObligations:
             if self._read(obligation.id) is None:
                 await self._records.write(obligation_ops(obligation))
 
-    async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
+    async def due(
+        self,
+        now_ns: int,
+        *,
+        limit: int = 64,
+        lease_s: float = 30.0,
+        kinds: Collection[str] | None = None,
+    ) -> list[Obligation]:
         with self._lock:
-            found, misplaced = self._look(now_ns, limit)
+            found, misplaced = self._look(now_ns, limit, kinds)
             until_ns = now_ns + int(lease_s * NS_PER_S)
             self._leases.update((obligation.id, until_ns) for obligation in found)
         for key in misplaced:
             await self._remove_misplaced(key)
         return found
 
-    async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
+    async def next_due(self, *, kinds: Collection[str] | None = None) -> int | None:
+        earliest: int | None = None
+        with self._lock:
+            for key in self._places():
+                due_ns = int.from_bytes(key[:DUE_BYTES], "big")
+                if earliest is not None and due_ns >= earliest:
+                    break
+                obligation_id = key[DUE_BYTES:].decode()
+                obligation = self._read(obligation_id)
+                if obligation is None or _due_key(obligation) != key:
+                    continue
+                if kinds is None or obligation.kind in kinds:
+                    free_ns = max(obligation.due_ns, self._leases.get(obligation_id, 0))
+                    earliest = free_ns if earliest is None else min(free_ns, earliest)
+        return earliest
+
+    async def renew(self, obligation_id: str, until_ns: int) -> None:
+        is_open = self._read(obligation_id) is not None
+        with self._lock:
+            if is_open and obligation_id in self._leases:
+                self._leases[obligation_id] = max(self._leases[obligation_id], until_ns)
+
+    async def retry(
+        self,
+        obligation_id: str,
+        due_ns: int,
+        error: str,
+        *,
+        given: Obligation | None = None,
+        is_counted: bool = True,
+    ) -> None:
         async with self._mutex.hold(obligation_id):
             known = self._read(obligation_id)
             if known is None:
                 return
-            again = replace(known, due_ns=due_ns, attempts=known.attempts + 1, last_error=error)
-            await self._records.write(
-                [
-                    (DELETE, DUE, _due_key(known), b""),
-                    (PUT, OBLIGATIONS, obligation_id.encode(), _encode(again)),
-                    (PUT, DUE, _due_key(again), b""),
-                ]
-            )
+            if given is None or known.is_same(given):
+                count = known.attempts + is_counted
+                again = replace(known, due_ns=due_ns, attempts=count, last_error=error)
+                await self._records.write(
+                    [
+                        (DELETE, DUE, _due_key(known), b""),
+                        (PUT, OBLIGATIONS, obligation_id.encode(), _encode(again)),
+                        (PUT, DUE, _due_key(again), b""),
+                    ]
+                )
             self._end_lease(obligation_id)
 
-    async def close(self, obligation_id: str) -> None:
+    async def close(self, obligation_id: str, *, given: Obligation | None = None) -> None:
         async with self._mutex.hold(obligation_id):
             known = self._read(obligation_id)
             if known is None:
                 return
-            await self._records.write(
-                [
-                    (DELETE, OBLIGATIONS, obligation_id.encode(), b""),
-                    (DELETE, DUE, _due_key(known), b""),
-                ]
-            )
+            if given is None or known.is_same(given):
+                await self._records.write(
+                    [
+                        (DELETE, OBLIGATIONS, obligation_id.encode(), b""),
+                        (DELETE, DUE, _due_key(known), b""),
+                    ]
+                )
             self._end_lease(obligation_id)
 
-    def _look(self, now_ns: int, limit: int) -> tuple[list[Obligation], list[bytes]]:
+    def _look(
+        self, now_ns: int, limit: int, kinds: Collection[str] | None
+    ) -> tuple[list[Obligation], list[bytes]]:
         """Up to `limit` free obligations by (due, id), and the keys of misplaced entries."""
         found: list[Obligation] = []
         misplaced: list[bytes] = []
+        for key in self._places():
+            if len(found) >= limit or int.from_bytes(key[:DUE_BYTES], "big") > now_ns:
+                break
+            obligation_id = key[DUE_BYTES:].decode()
+            if self._leases.get(obligation_id, now_ns) > now_ns:
+                continue
+            obligation = self._read(obligation_id)
+            if obligation is None or _due_key(obligation) != key:
+                misplaced.append(key)
+            elif obligation.due_ns <= now_ns and (kinds is None or obligation.kind in kinds):
+                found.append(obligation)
+        return found, misplaced
+
+    def _places(self) -> Iterator[bytes]:
+        """Keys of the order by due time, ascending."""
         start = b""
         while True:
             rows = self._records.scan(DUE, start, SCAN_COUNT)
             for key, _ in rows:
-                if len(found) >= limit or int.from_bytes(key[:DUE_BYTES], "big") > now_ns:
-                    return found, misplaced
-                obligation_id = key[DUE_BYTES:].decode()
-                if self._leases.get(obligation_id, now_ns) > now_ns:
-                    continue
-                obligation = self._read(obligation_id)
-                if obligation is None or _due_key(obligation) != key:
-                    misplaced.append(key)
-                elif obligation.due_ns <= now_ns:
-                    found.append(obligation)
+                yield key
             if len(rows) < SCAN_COUNT:
-                return found, misplaced
+                return
             start = rows[-1][0] + b"\0"
 
     async def _remove_misplaced(self, key: bytes) -> None:

@@ -69,6 +69,8 @@ CALLS: dict[str, Call] = {
     "positions.lease": lambda s: s.positions.lease("proj", 0, "me", 30),
     "obligations.put": lambda s: s.obligations.put(DUTY),
     "obligations.due": lambda s: s.obligations.due(10),
+    "obligations.next_due": lambda s: s.obligations.next_due(),
+    "obligations.renew": lambda s: s.obligations.renew("duty-1", 9),
     "obligations.retry": lambda s: s.obligations.retry("duty-1", 9, "error"),
     "obligations.close": lambda s: s.obligations.close("duty-1"),
     "dead_letters.put": lambda s: s.dead_letters.put(b""),

@@ -228,3 +228,140 @@ class ObligationStoreContract(StoreContract):
             await stores.events.append(cover_of(), 1, pages(1, 1), obligations=[duty()])
 
         assert await stores.obligations.due(LATE) == []
+
+    @pytest.mark.spec("STO-23")
+    async def test_only_the_kinds_that_are_asked_for_are_given(
+        self, obligations: ObligationStore
+    ) -> None:
+        await obligations.put(Obligation("t-1", "timer", b"", 100))
+        await obligations.put(duty())
+
+        assert await obligations.due(100, kinds=("output",)) == []
+        assert await obligations.due(100, kinds=("timer", "output")) == [
+            Obligation("t-1", "timer", b"", 100)
+        ]
+        assert await obligations.due(100) == [duty()]
+
+    @pytest.mark.spec("STO-23")
+    async def test_the_next_due_time_is_the_earliest(self, obligations: ObligationStore) -> None:
+        for name, due_ns in (("b", 300), ("d", 5), ("c", 70_000)):
+            await obligations.put(duty(name, due_ns))
+
+        assert await obligations.next_due() == 5
+
+    @pytest.mark.spec("STO-23")
+    async def test_nothing_is_due_next_without_any(self, obligations: ObligationStore) -> None:
+        assert await obligations.next_due() is None
+
+        await obligations.put(duty())
+        await obligations.close("duty-1")
+
+        assert await obligations.next_due() is None
+
+    @pytest.mark.spec("STO-23")
+    async def test_a_leased_one_is_due_next_when_its_lease_ends(
+        self, obligations: ObligationStore
+    ) -> None:
+        await obligations.put(duty())
+        await obligations.put(duty("duty-2", due_ns=100 * NS_PER_S))
+        await obligations.due(100, lease_s=30)
+
+        assert await obligations.next_due() == 100 + 30 * NS_PER_S
+
+    @pytest.mark.spec("STO-23")
+    async def test_the_next_due_time_is_that_of_the_kinds_asked_for(
+        self, obligations: ObligationStore
+    ) -> None:
+        await obligations.put(Obligation("t-1", "timer", b"", 100))
+        await obligations.put(duty(due_ns=200))
+
+        assert await obligations.next_due(kinds=("compensation",)) == 200
+        assert await obligations.next_due(kinds=("output",)) is None
+
+    @pytest.mark.spec("STO-23")
+    async def test_the_next_due_time_follows_a_retry(self, obligations: ObligationStore) -> None:
+        await obligations.put(duty())
+        await obligations.due(100)
+
+        await obligations.retry("duty-1", 900, "unreachable")
+
+        assert await obligations.next_due() == 900
+
+    @pytest.mark.spec("STO-23")
+    async def test_a_renewed_lease_lasts(self, obligations: ObligationStore) -> None:
+        await obligations.put(duty())
+        await obligations.due(100, lease_s=1)
+
+        await obligations.renew("duty-1", 60 * NS_PER_S)
+
+        assert await obligations.due(60 * NS_PER_S - 1) == []
+        assert await obligations.due(60 * NS_PER_S) == [duty()]
+
+    @pytest.mark.spec("STO-23")
+    async def test_a_renewal_never_shortens_a_lease(self, obligations: ObligationStore) -> None:
+        await obligations.put(duty())
+        await obligations.due(100, lease_s=30)
+
+        await obligations.renew("duty-1", 200)
+
+        assert await obligations.due(200) == []
+
+    @pytest.mark.spec("STO-23")
+    async def test_renewing_an_unknown_one_does_nothing(self, obligations: ObligationStore) -> None:
+        await obligations.renew("duty-9", LATE)
+        await obligations.put(duty("duty-9"))
+
+        assert await obligations.due(100) == [duty("duty-9")]
+
+    @pytest.mark.spec("STO-23")
+    async def test_a_retry_that_was_no_attempt_is_not_counted(
+        self, obligations: ObligationStore
+    ) -> None:
+        await obligations.put(duty())
+
+        await obligations.retry("duty-1", 500, "not yet", is_counted=False)
+
+        assert await obligations.due(500) == [
+            Obligation("duty-1", "compensation", b"payload", 500, 0, "not yet")
+        ]
+
+    @pytest.mark.spec("STO-23")
+    async def test_closing_what_was_given_leaves_what_took_its_place(
+        self, obligations: ObligationStore
+    ) -> None:
+        [given] = await self._replaced(obligations)
+
+        await obligations.close("duty-1", given=given)
+
+        assert await obligations.due(700) == [duty(due_ns=700, payload=b"later")]
+
+    @pytest.mark.spec("STO-23")
+    async def test_a_retry_of_what_was_given_leaves_what_took_its_place(
+        self, obligations: ObligationStore
+    ) -> None:
+        [given] = await self._replaced(obligations)
+
+        await obligations.retry("duty-1", 900, "unreachable", given=given)
+
+        assert await obligations.due(700) == [duty(due_ns=700, payload=b"later")]
+
+    @pytest.mark.spec("STO-23")
+    async def test_what_was_given_is_closed_and_retried(self, obligations: ObligationStore) -> None:
+        await obligations.put(duty())
+        [given] = await obligations.due(100)
+        await obligations.retry("duty-1", 300, "unreachable", given=given)
+        [again] = await obligations.due(300)
+
+        await obligations.close("duty-1", given=again)
+
+        assert (again.attempts, again.due_ns) == (1, 300)
+        assert await obligations.next_due() is None
+
+    async def _replaced(self, obligations: ObligationStore) -> list[Obligation]:
+        """What was given before another, leased, took its place under the same id."""
+        await obligations.put(duty())
+        given = await obligations.due(100)
+        await obligations.close("duty-1")
+        await obligations.put(duty(due_ns=700, payload=b"later"))
+        await obligations.due(700, lease_s=3_600)
+        return given
