@@ -8,10 +8,15 @@ from angzarr.ports.event_store import Obligation
 
 
 class ObligationStore(Protocol):
-    """Obligations by id; `due` leases what it returns so that replicas share the work."""
+    """Obligations by id; `due` leases what it returns so that replicas share the work.
+
+    An obligation can be replaced while somebody works on it. Who gives `seen`, the obligation as
+    `due` returned it, changes nothing if another one, or a later try, is in its place by then.
+    """
 
     async def put(self, obligation: Obligation) -> None:
-        """Store unless the id is known (idempotent)."""
+        """Store unless the id is known (idempotent); with `is_replacing` in place of that one,
+        whose lease ends unless they are equal."""
         ...
 
     async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
@@ -19,11 +24,13 @@ class ObligationStore(Protocol):
         leased for lease_s."""
         ...
 
-    async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
+    async def retry(
+        self, obligation_id: str, due_ns: int, error: str, *, seen: Obligation | None = None
+    ) -> None:
         """Count an attempt, keep its error, make it due again at due_ns and end its lease. Unknown
         ids are ignored."""
         ...
 
-    async def close(self, obligation_id: str) -> None:
-        """Fulfilled or given up: remove it."""
+    async def close(self, obligation_id: str, *, seen: Obligation | None = None) -> None:
+        """Fulfilled or given up: remove it. Unknown ids are ignored."""
         ...

@@ -157,20 +157,30 @@ class MemoryObligations:
                 self._open[obligation.id] = obligation, now_ns + int(lease_s * NS_PER_S)
             return taken
 
-    async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
+    async def retry(
+        self, obligation_id: str, due_ns: int, error: str, *, seen: Obligation | None = None
+    ) -> None:
         with self._serving():
-            if obligation_id in self._open:
-                known = self._open[obligation_id][0]
+            known, _ = self._open.get(obligation_id, (None, 0))
+            if known is not None and seen in (None, known):
                 again = replace(known, due_ns=due_ns, attempts=known.attempts + 1, last_error=error)
                 self._open[obligation_id] = again, 0
 
-    async def close(self, obligation_id: str) -> None:
+    async def close(self, obligation_id: str, *, seen: Obligation | None = None) -> None:
         with self._serving():
-            self._open.pop(obligation_id, None)
+            known, _ = self._open.get(obligation_id, (None, 0))
+            if seen in (None, known):
+                self.drop(obligation_id)
 
     def store(self, obligation: Obligation) -> None:
-        """Keep it unless the id is known, under the caller's lock."""
-        self._open.setdefault(obligation.id, (obligation, 0))
+        """Keep it unless the id is known or it is the very same, under the caller's lock."""
+        known, _ = self._open.get(obligation.id, (None, 0))
+        if known is None or (obligation.is_replacing and known != obligation):
+            self._open[obligation.id] = obligation, 0
+
+    def drop(self, obligation_id: str) -> None:
+        """Remove it if it is there, under the caller's lock."""
+        self._open.pop(obligation_id, None)
 
 
 class MemoryDeadLetters:

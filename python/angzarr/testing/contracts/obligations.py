@@ -11,7 +11,7 @@ from angzarr.ports.event_store import Obligation
 from angzarr.ports.obligations import ObligationStore
 from angzarr.ports.stores import Stores
 from angzarr.testing.clock import NS_PER_S
-from angzarr.testing.contracts.base import StoreContract
+from angzarr.testing.contracts.replacing import ReplacingContract
 from angzarr.testing.pages import cover_of, pages
 
 LATE = 2**62
@@ -22,7 +22,7 @@ def duty(name: str = "duty-1", due_ns: int = 100, payload: bytes = b"payload") -
     return Obligation(name, "compensation", payload, due_ns)
 
 
-class ObligationStoreContract(StoreContract):
+class ObligationStoreContract(ReplacingContract):
     """Claims about the obligation store."""
 
     @pytest.fixture
