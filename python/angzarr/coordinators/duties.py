@@ -231,7 +231,7 @@ class Duties:
                 delay_s = duty.backoff.delay_s(obligation.attempts)
                 await self._again(obligation, now_ns() + int(delay_s * NS_PER_S), str(error))
                 return
-        await self._until_stored(lambda: self._store.close(obligation.id, given=obligation))
+        await self._until_stored(lambda: self._store.close(obligation.id, seen=obligation))
 
     async def _given_up(self, duty: Duty, obligation: Obligation, error: Exception) -> bool:
         """Give it up if its budget is over, or it can't be fulfilled; whether that is durable."""
@@ -256,7 +256,7 @@ class Duties:
     ) -> None:
         await self._until_stored(
             lambda: self._store.retry(
-                obligation.id, due_ns, error, given=obligation, is_counted=is_counted
+                obligation.id, due_ns, error, seen=obligation, is_counted=is_counted
             )
         )
 

@@ -9,10 +9,15 @@ from angzarr.ports.event_store import Obligation
 
 
 class ObligationStore(Protocol):
-    """Obligations by id; `due` leases what it returns so that replicas share the work."""
+    """Obligations by id; `due` leases what it returns so that replicas share the work.
+
+    An obligation can be replaced while somebody works on it. Who gives `seen`, the obligation as
+    `due` returned it, changes nothing if another one, or a later try, is in its place by then.
+    """
 
     async def put(self, obligation: Obligation) -> None:
-        """Store unless the id is known (idempotent)."""
+        """Store unless the id is known (idempotent); with `is_replacing` in place of that one,
+        whose lease ends unless they are equal."""
         ...
 
     async def due(
@@ -34,7 +39,7 @@ class ObligationStore(Protocol):
 
     async def renew(self, obligation_id: str, until_ns: int) -> None:
         """Make the lease on what `due` returned last until until_ns; never shorter, nothing for
-        unknown ids."""
+        what is not leased."""
         ...
 
     async def retry(
@@ -43,17 +48,13 @@ class ObligationStore(Protocol):
         due_ns: int,
         error: str,
         *,
-        given: Obligation | None = None,
+        seen: Obligation | None = None,
         is_counted: bool = True,
     ) -> None:
         """Count an attempt, keep its error, make it due again at due_ns and end its lease. Unknown
-        ids are ignored.
-
-        given: what `due` returned; if another was put in its place meanwhile, by payload or due_ns,
-        only the lease ends. is_counted: False where it was not tried.
-        """
+        ids are ignored. is_counted: False for one that was not tried, it was too early."""
         ...
 
-    async def close(self, obligation_id: str, *, given: Obligation | None = None) -> None:
-        """Fulfilled or given up: remove it. given: as in `retry`."""
+    async def close(self, obligation_id: str, *, seen: Obligation | None = None) -> None:
+        """Fulfilled or given up: remove it. Unknown ids are ignored."""
         ...

@@ -175,8 +175,8 @@ class MemoryObligations:
 
     async def renew(self, obligation_id: str, until_ns: int) -> None:
         with self._serving():
-            if obligation_id in self._open:
-                known, old_ns = self._open[obligation_id]
+            known, old_ns = self._open.get(obligation_id, (None, 0))
+            if known is not None and old_ns:
                 self._open[obligation_id] = known, max(old_ns, until_ns)
 
     async def retry(
@@ -185,29 +185,31 @@ class MemoryObligations:
         due_ns: int,
         error: str,
         *,
-        given: Obligation | None = None,
+        seen: Obligation | None = None,
         is_counted: bool = True,
     ) -> None:
         with self._serving():
-            if obligation_id in self._open:
-                known = self._open[obligation_id][0]
-                if given is None or known.is_same(given):
-                    count = known.attempts + is_counted
-                    known = replace(known, due_ns=due_ns, attempts=count, last_error=error)
-                self._open[obligation_id] = known, 0
+            known, _ = self._open.get(obligation_id, (None, 0))
+            if known is not None and seen in (None, known):
+                count = known.attempts + is_counted
+                again = replace(known, due_ns=due_ns, attempts=count, last_error=error)
+                self._open[obligation_id] = again, 0
 
-    async def close(self, obligation_id: str, *, given: Obligation | None = None) -> None:
+    async def close(self, obligation_id: str, *, seen: Obligation | None = None) -> None:
         with self._serving():
-            if obligation_id in self._open:
-                known = self._open[obligation_id][0]
-                if given is None or known.is_same(given):
-                    del self._open[obligation_id]
-                else:
-                    self._open[obligation_id] = known, 0
+            known, _ = self._open.get(obligation_id, (None, 0))
+            if seen in (None, known):
+                self.drop(obligation_id)
 
     def store(self, obligation: Obligation) -> None:
-        """Keep it unless the id is known, under the caller's lock."""
-        self._open.setdefault(obligation.id, (obligation, 0))
+        """Keep it unless the id is known or it is the very same, under the caller's lock."""
+        known, _ = self._open.get(obligation.id, (None, 0))
+        if known is None or (obligation.is_replacing and known != obligation):
+            self._open[obligation.id] = obligation, 0
+
+    def drop(self, obligation_id: str) -> None:
+        """Remove it if it is there, under the caller's lock."""
+        self._open.pop(obligation_id, None)
 
 
 class MemoryDeadLetters:

@@ -11,7 +11,7 @@ from angzarr.ports.event_store import Obligation
 from angzarr.ports.obligations import ObligationStore
 from angzarr.ports.stores import Stores
 from angzarr.testing.clock import NS_PER_S
-from angzarr.testing.contracts.base import StoreContract
+from angzarr.testing.contracts.replacing import ReplacingContract
 from angzarr.testing.pages import cover_of, pages
 
 LATE = 2**62
@@ -22,7 +22,7 @@ def duty(name: str = "duty-1", due_ns: int = 100, payload: bytes = b"payload") -
     return Obligation(name, "compensation", payload, due_ns)
 
 
-class ObligationStoreContract(StoreContract):
+class ObligationStoreContract(ReplacingContract):
     """Claims about the obligation store."""
 
     @pytest.fixture
@@ -324,44 +324,3 @@ class ObligationStoreContract(StoreContract):
         assert await obligations.due(500) == [
             Obligation("duty-1", "compensation", b"payload", 500, 0, "not yet")
         ]
-
-    @pytest.mark.spec("STO-23")
-    async def test_closing_what_was_given_leaves_what_took_its_place(
-        self, obligations: ObligationStore
-    ) -> None:
-        [given] = await self._replaced(obligations)
-
-        await obligations.close("duty-1", given=given)
-
-        assert await obligations.due(700) == [duty(due_ns=700, payload=b"later")]
-
-    @pytest.mark.spec("STO-23")
-    async def test_a_retry_of_what_was_given_leaves_what_took_its_place(
-        self, obligations: ObligationStore
-    ) -> None:
-        [given] = await self._replaced(obligations)
-
-        await obligations.retry("duty-1", 900, "unreachable", given=given)
-
-        assert await obligations.due(700) == [duty(due_ns=700, payload=b"later")]
-
-    @pytest.mark.spec("STO-23")
-    async def test_what_was_given_is_closed_and_retried(self, obligations: ObligationStore) -> None:
-        await obligations.put(duty())
-        [given] = await obligations.due(100)
-        await obligations.retry("duty-1", 300, "unreachable", given=given)
-        [again] = await obligations.due(300)
-
-        await obligations.close("duty-1", given=again)
-
-        assert (again.attempts, again.due_ns) == (1, 300)
-        assert await obligations.next_due() is None
-
-    async def _replaced(self, obligations: ObligationStore) -> list[Obligation]:
-        """What was given before another, leased, took its place under the same id."""
-        await obligations.put(duty())
-        given = await obligations.due(100)
-        await obligations.close("duty-1")
-        await obligations.put(duty(due_ns=700, payload=b"later"))
-        await obligations.due(700, lease_s=3_600)
-        return given
