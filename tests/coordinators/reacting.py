@@ -12,7 +12,8 @@ from google.protobuf.message import Message
 from angzarr import wire
 from angzarr.coordinators import CommandCoordinator
 from angzarr.coordinators.destinations import StoreDestinations
-from angzarr.coordinators.duty import Permanent, Postponed
+from angzarr.coordinators.duties import Duties, Duty
+from angzarr.coordinators.duty import Postponed
 from angzarr.coordinators.flow import Flow, Outcome
 from angzarr.coordinators.options import ReactionOptions
 from angzarr.coordinators.process_manager import ProcessManagerCoordinator
@@ -298,12 +299,13 @@ class Told:
 
 
 class Worker:
-    """The worker of obligations, run by hand: `run_due` works once on what is due now."""
+    """The worker of obligations, run by hand: `run_due` works once on what is due now. postponed:
+    the reasons of what came too early."""
 
     def __init__(self, town: Town) -> None:
         self._town = town
         self.woken = 0
-        self.duties: dict[str, object] = {}
+        self.duties: dict[str, Duty] = {}
         self.postponed: list[str] = []
 
     def wake(self) -> None:
@@ -311,32 +313,32 @@ class Worker:
 
     async def run_due(self) -> list[str]:
         """The ids of what was due and has a duty."""
-        store, clock = self._town.stores.obligations, self._town.clock
-        due = await store.due(clock.now_ns(), limit=1_000, lease_s=0)
-        mine = [item for item in due if item.kind in self.duties]
-        for obligation in mine:
-            await self._run(obligation)
-        return [item.id for item in mine]
+        taken: list[str] = []
+        duties = Duties(self._town.stores, self._town.clock)
+        for duty in self.duties.values():
+            duties.add(Watched(duty, taken, self.postponed))
+        await duties.run_due()
+        return taken
 
-    async def _run(self, given: Obligation) -> None:
-        store, duty = self._town.stores.obligations, self.duties[given.kind]
+
+class Watched:
+    """A duty, and what was asked of it."""
+
+    def __init__(self, duty: Duty, taken: list[str], postponed: list[str]) -> None:
+        self._duty = duty
+        self._taken = taken
+        self._postponed = postponed
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._duty, name)
+
+    async def fulfil(self, obligation: Obligation) -> None:
+        self._taken.append(obligation.id)
         try:
-            await duty.fulfil(given)
-        except Postponed as later:
-            self.postponed.append(str(later))
-            return
-        except Permanent as failed:
-            await duty.give_up(replace(given, attempts=given.attempts + 1), failed.cause)
-        except Exception as error:
-            if given.attempts + 1 < duty.max_attempts:
-                delay_ns = int(duty.backoff.delay_s(given.attempts) * NS_PER_S)
-                due_ns = self._town.clock.now_ns() + delay_ns
-                await store.retry(given.id, due_ns, str(error))
-                return
-            await duty.give_up(replace(given, attempts=given.attempts + 1), error)
-        known = await store.get(given.id)
-        if known is not None and known.due_ns == given.due_ns and known.payload == given.payload:
-            await store.close(given.id)
+            await self._duty.fulfil(obligation)
+        except Postponed as too_early:
+            self._postponed.append(str(too_early))
+            raise
 
 
 @dataclass

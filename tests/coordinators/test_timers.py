@@ -543,6 +543,7 @@ async def test_a_timer_of_a_cascade_waits_for_its_decision(town, is_manager, out
     await town.worker.run_due()
     waited = list(town.worker.postponed)
     await town.events.decide_cascade("X", outcome)
+    town.clock.advance(1)
     await town.worker.run_due()
 
     assert waited == ["cascade X is undecided"]

@@ -61,7 +61,7 @@ class DictStores:
         self.obligations = RecordObligations(records)
         self.dead_letters = RecordDeadLetters(records, clock)
         streams = Streams(shared)
-        writer = Writer(streams, self.snapshots, records, limits, clock)
+        writer = Writer(streams, self.snapshots, records, self.obligations, limits, clock)
         self.events = DictEvents(streams, writer, self.snapshots, self._waiters)
 
     def facts(self) -> StoreFacts:
