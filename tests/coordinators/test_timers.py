@@ -16,6 +16,7 @@ from .reacting import (
     OTHER,
     ROOT,
     STATE,
+    Delivery,
     Manager,
     Script,
     cancel,
@@ -463,6 +464,26 @@ async def test_a_woken_sagas_failures_are_retried_and_then_a_dead_letter(town):
     assert letter.rejection_reason == text
     assert letter.event_processing_failed.retry_count == 9
     assert await town.open() == []
+
+
+@pytest.mark.spec("TIMER-4", "DLQ-8")
+@pytest.mark.parametrize("is_manager", [False, True])
+async def test_the_dead_letter_of_a_woken_component_is_replayed_like_the_timer(town, is_manager):
+    answers = decides if is_manager else sends
+    script = (Manager if is_manager else Script)(
+        answers(command("order", "a=1", root=OTHER), schedule("remind", 5)),
+        InvalidInput("x", "y", "z"),
+        answers(command("order", "b=1", root=OTHER)),
+        targets=("order",),
+    )
+    reacts = town.manager(script) if is_manager else town.saga(script)
+    await reacts.react(await trigger(town))
+    await town.worker.run_due()
+    [letter] = await town.letters()
+
+    await reacts.deliver(Delivery(letter.rejected_events.SerializeToString()))
+
+    assert await town.values("order", OTHER) == ["a=1", "b=1"]
 
 
 @pytest.mark.spec("TIMER-4", "DLQ-3")

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from angzarr import wire
-from angzarr.coordinators import books, validate
+from angzarr.coordinators import books, provenance, validate
 from angzarr.cover import COMMAND, MAIN, ROOT_BYTES, Cover, Provenance
 from angzarr.errors import InvalidInput, UnknownDomain
 
 SCHEDULE: Final = "angzarr.ScheduleTimer"
 CANCEL: Final = "angzarr.CancelTimer"
+FIRED: Final = "angzarr.TimerFired"
 NO_MARKERS: Final = "Fact events must have ExternalDeferredSequence markers"
 
 _TIMER_NAME = re.compile(r"[A-Za-z0-9_:.-]{1,128}")
@@ -142,9 +143,18 @@ class Targets:
             )
 
 
-def source_of(component: str, book: wire.EventBook, *, occasion: bytes = b"") -> Source:
-    """The source that a book of events is; its sequence is the highest of the pages."""
+def source_of(component: str, book: wire.EventBook) -> Source:
+    """The source that a book of events is; its sequence is the highest of the pages.
+
+    A fired timer's book has the sequence that scheduled it, so its name and time make an occasion
+    (TIMER-4).
+    """
     cover = books.cover_of(book.cover)
+    occasion = b""
+    if len(book.pages) == 1 and books.full_name(book.pages[0].event.type_url) == FIRED:
+        fired = books.parse(wire.TimerFired, book.pages[0].event.value)
+        due = f"{fired.due_at.seconds}.{fired.due_at.nanos}"
+        occasion = provenance.occasion_of(b"timer", fired.name.encode(), due.encode())
     return Source(
         component=component,
         cover=cover,

@@ -110,9 +110,8 @@ class ProcessManagerCoordinator:
         message = books.parse(wire.SpeculatePmRequest, request).request
         _check_trigger(message.HasField("trigger"), message.trigger, "SpeculatePmRequest.request")
         flow = replace(LOG_DELIVERY, context=context)
-        trigger = await self._trigger(
-            message.trigger.SerializeToString(), message.trigger, flow, b""
-        )
+        data = message.trigger.SerializeToString()
+        trigger = await self._trigger(data, message.trigger, flow)
         if message.HasField("process_state"):
             state = message.process_state.SerializeToString()
         else:
@@ -150,13 +149,13 @@ class ProcessManagerCoordinator:
         await asyncio.gather(*self._closing.values())
 
     async def _react(
-        self, book: bytes, message: wire.EventBook, flow: Flow, *, occasion: bytes = b""
+        self, book: bytes, message: wire.EventBook, flow: Flow
     ) -> tuple[Outcome, bool]:
         """What became of it, and whether what is left to do is recorded and goes on by itself."""
         if not message.pages or not message.cover.correlation_id:
             return Outcome(), False
         try:
-            trigger = await self._trigger(book, message, flow, occasion)
+            trigger = await self._trigger(book, message, flow)
             begun = await self._begin(trigger, flow)
         except AngzarrError as error:
             return Outcome(failure=error), False
@@ -164,16 +163,14 @@ class ProcessManagerCoordinator:
             return Outcome(), True
         return await self._finish(begun, flow) or Outcome(), not begun.is_parked
 
-    async def _wake(self, book: wire.EventBook, occasion: bytes) -> Outcome:
+    async def _wake(self, book: wire.EventBook) -> Outcome:
         """Woken by a timer: as a delivery, what is recorded goes on by itself."""
         data = book.SerializeToString(deterministic=True)
-        outcome, is_recorded = await self._react(data, book, LOG_DELIVERY, occasion=occasion)
+        outcome, is_recorded = await self._react(data, book, LOG_DELIVERY)
         return replace(outcome, failure=None) if is_recorded else outcome
 
-    async def _trigger(
-        self, book: bytes, message: wire.EventBook, flow: Flow, occasion: bytes
-    ) -> Trigger:
-        came = outputs.source_of(self._identity.component, message, occasion=occasion)
+    async def _trigger(self, book: bytes, message: wire.EventBook, flow: Flow) -> Trigger:
+        came = outputs.source_of(self._identity.component, message)
         if came.cover.domain in self._means.upcasters:
             view = await self._views.of(Book(book, 0, is_plain=True), came.cover, flow.context)
             book = view.data

@@ -142,16 +142,13 @@ class SagaCoordinator:
             raise outcome.error
         return True
 
-    async def _wake(self, book: wire.EventBook, occasion: bytes) -> Outcome:
-        data = book.SerializeToString(deterministic=True)
-        return await self._react(data, book, LOG_DELIVERY, occasion=occasion)
+    async def _wake(self, book: wire.EventBook) -> Outcome:
+        return await self._react(book.SerializeToString(deterministic=True), book, LOG_DELIVERY)
 
-    async def _react(
-        self, book: bytes, message: wire.EventBook, flow: Flow, *, occasion: bytes = b""
-    ) -> Outcome:
+    async def _react(self, book: bytes, message: wire.EventBook, flow: Flow) -> Outcome:
         if not message.pages:
             return Outcome()
-        source = outputs.source_of(self.name, message, occasion=occasion)
+        source = outputs.source_of(self.name, message)
 
         async def run() -> Outputs:
             return await self._run(data, source, flow)

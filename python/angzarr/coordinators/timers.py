@@ -12,23 +12,23 @@ from typing import Final
 import msgspec
 
 from angzarr import wire
-from angzarr.coordinators import books, failures, provenance, validate
+from angzarr.coordinators import books, failures, validate
 from angzarr.coordinators.duty import Permanent, Postponed
 from angzarr.coordinators.flow import LOG_DELIVERY, Outcome
 from angzarr.coordinators.giving_up import Identity, letter
 from angzarr.coordinators.options import Backoff
-from angzarr.coordinators.outputs import Outputs, Source, Timer, recorded
+from angzarr.coordinators.outputs import FIRED, Outputs, Source, Timer, recorded
 from angzarr.coordinators.reaction import Means, Reaction
 from angzarr.cover import MAIN, Provenance
 from angzarr.errors import AngzarrError
 from angzarr.ports.event_store import COMMIT, Dropped, Obligation
 
-FIRED_URL: Final = "type.googleapis.com/angzarr.TimerFired"
+FIRED_URL: Final = f"type.googleapis.com/{FIRED}"
 UNDECIDED_S: Final = 1.0
 """How long a timer waits for the decision of the cascade that scheduled it."""
 
-Wake = Callable[[wire.EventBook, bytes], Awaitable[Outcome]]
-"""Runs the component on a book with a TimerFired page; its occasion tells this firing apart."""
+Wake = Callable[[wire.EventBook], Awaitable[Outcome]]
+"""Runs the component on a book with a TimerFired page."""
 
 _log = logging.getLogger(__name__)
 
@@ -128,8 +128,7 @@ class TimerDuty:
                 reaction = Reaction(self._means, source, LOG_DELIVERY)
                 outcome = await reaction.run(Outputs([command]))
             else:
-                occasion = _occasion(schedule)
-                outcome = await self._wake(_fired(stored, schedule, self._now_ns()), occasion)
+                outcome = await self._wake(_fired(stored, schedule, self._now_ns()))
             if outcome.failure:
                 raise outcome.failure
         except AngzarrError as error:
@@ -190,11 +189,3 @@ def _fired(stored: StoredTimer, schedule: wire.ScheduleTimer, now_ns: int) -> wi
     page.event.type_url = FIRED_URL
     page.event.value = fired.SerializeToString(deterministic=True)
     return book
-
-
-def _occasion(schedule: wire.ScheduleTimer) -> bytes:
-    """What tells this firing from others of the same stream and sequence: name and time."""
-    due = schedule.due_at
-    return provenance.occasion_of(
-        b"timer", schedule.name.encode(), f"{due.seconds}.{due.nanos}".encode()
-    )
