@@ -224,6 +224,25 @@ def test_records_are_put_kept_and_deleted_together(store: Store) -> None:
     assert store.records("space", None, 10, False) == [(b"a", b"1")]
 
 
+def test_what_follows_a_condition_is_done_only_if_it_is_met(store: Store) -> None:
+    store.write(Change.records([(0, "space", b"a", b"1")]))
+
+    is_met = store.write(Change.records([(3, "space", b"b", b""), (0, "space", b"b", b"2")]))
+    are_met = store.write(
+        Change.records(
+            [
+                (3, "space", b"a", b"9"),
+                (2, "space", b"a", b""),
+                (4, "", b"", b""),
+                (0, "space", b"c", b"3"),
+            ]
+        )
+    )
+
+    assert (is_met, are_met) == (True, False)
+    assert store.records("space", None, 10, False) == [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")]
+
+
 def test_records_are_scanned_both_ways(store: Store) -> None:
     store.write(Change.records([(0, "space", bytes([key]), b"") for key in b"abcd"]))
     store.write(Change.records([(0, "spac", b"x", b""), (0, "spacer", b"y", b"")]))
@@ -242,8 +261,8 @@ def test_a_short_root_is_invalid(store: Store) -> None:
 
 
 def test_an_unknown_record_op_is_refused() -> None:
-    with pytest.raises(ValueError, match="0, 1 or 2"):
-        Change.records([(3, "space", b"", b"")])
+    with pytest.raises(ValueError, match="0 to 4"):
+        Change.records([(5, "space", b"", b"")])
 
 
 @pytest.mark.spec("STO-60")

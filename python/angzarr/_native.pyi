@@ -21,7 +21,10 @@ FORMAT_VERSION: Final[int]
 _Book: TypeAlias = tuple[bytes, int, bool]
 """An encoded EventBook, the stream's next sequence, whether the transform is the identity."""
 _Record: TypeAlias = tuple[int, str, bytes, bytes]
-"""Op (0 put, 1 put unless the key exists, 2 delete), space, key, value (ignored by a delete)."""
+"""Op (0 put, 1 put unless the key exists, 2 delete, 3 only if, 4 anyway), space, key, value.
+
+Only if: what follows, up to the next 3 or 4, is done only if the record has the value; b"" means
+that there is no record. Anyway ends that; its other parts are ignored, as is a delete's value."""
 _Decision: TypeAlias = tuple[str, str, str, int]
 """Cascade id, COMMIT or ROLLBACK, reason, when."""
 
@@ -99,7 +102,7 @@ class Change:
 
     @staticmethod
     def records(records: Sequence[_Record]) -> Change:
-        """Named durable values, all or none. Outcome: None."""
+        """Named durable values, all or none. Outcome: whether all conditions were met."""
 
 @final
 class Door:

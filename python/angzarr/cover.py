@@ -19,6 +19,11 @@ Root = str | bytes | uuid.UUID
 
 COMMAND, REJECTION, COMPENSATE, FACT = range(4)
 """Kinds of provenance; the numbers of `ProvenanceKind`."""
+REFUSED, SCHEDULED, TRIGGER = 4, 5, 6
+"""Kinds that only keys have, never a message: at its source a command that was rejected for good
+(COMP-3), and a timer that was carried out (TIMER-2); a trigger that a process manager has reacted
+to (PM-6)."""
+OCCASION_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +70,8 @@ class Provenance:
     """Which output of which reaction a command, fact or notification is (CMD-26).
 
     kind: COMMAND, REJECTION, COMPENSATE or FACT. index: the output's number, or the SHA-256 of
-    type name and command bytes where a 0.3 client gives none.
+    type name and command bytes where a 0.3 client gives none. occasion: b"", or OCCASION_BYTES that
+    tell reactions with the same source and source_seq apart.
     """
 
     source: Cover
@@ -73,6 +79,7 @@ class Provenance:
     component: str = ""
     index: int | bytes = 0
     kind: int = COMMAND
+    occasion: bytes = b""
 
     @cached_property
     def key(self) -> bytes:
@@ -82,6 +89,7 @@ class Provenance:
         parts += [len(t.encode()).to_bytes(2, "big") + t.encode() for t in texts]
         parts += [self.source.root, self.source_seq.to_bytes(4, "big")]
         parts.append(self.index if isinstance(self.index, bytes) else self.index.to_bytes(4, "big"))
+        parts.append(self.occasion)  # its length is fixed, so no two keys have the same bytes
         return b"".join(parts)
 
 

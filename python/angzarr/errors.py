@@ -14,6 +14,8 @@
     ├── SequenceExhausted(cover)                           2³²−1 pages are in the stream
     ├── CascadeConflict(cover, cascade_ids, fields)
     ├── CascadeDecided(cascade_id, outcome, reason)
+    │   └── CascadeRolledBack                              the request's own, by somebody else
+    ├── CascadeUndecided(cascade_id)                       the decision could not be recorded
     ├── DivergenceConflict(cover, pinned, requested)
     ├── MainProtected(domain)
     ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is
@@ -31,6 +33,8 @@
     ├── StorageFailed(work, cause)                         a coordinator's read or write failed
     ├── UpcasterFailed(domain, cause)                      old events could not be lifted
     ├── HandlerFailed(component, cause)                    the user's handler raised
+    ├── OrchestrationFailed(kind_of_component, cause)      a saga or process manager did not finish
+    ├── ReactionFailed(component, cause, book)             what was stored led to a failed reaction
     └── RemoteError(code, kind, message)                   a peer answered with an error no class
     above describes
 
@@ -214,6 +218,25 @@ class CascadeDecided(AngzarrError):
         super().__init__(f"Cascade {cascade_id} {tail}")
 
 
+class CascadeRolledBack(CascadeDecided):
+    """The request's own cascade was rolled back by somebody else: the reaper, or an older cascade
+    (CAS-16, CAS-25). Everything that it wrote is revoked."""
+
+    def __init__(self, cascade_id: str, reason: str) -> None:
+        super().__init__(cascade_id, "ROLLBACK", reason)
+
+
+class CascadeUndecided(AngzarrError):
+    """The decision about the request's cascade could not be recorded; the reaper will decide
+    (CAS-16)."""
+
+    kind = "unavailable"
+
+    def __init__(self, cascade_id: str) -> None:
+        self.cascade_id = cascade_id
+        super().__init__(f"Cascade {cascade_id} undecided")
+
+
 class DivergenceConflict(AngzarrError):
     """The branch is pinned to another divergence."""
 
@@ -259,9 +282,9 @@ class UnknownDomain(AngzarrError):
 
     kind = "not_found"
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, message: str | None = None) -> None:
         self.name = name
-        super().__init__(f"No aggregate registered for domain: {name}")
+        super().__init__(message or f"No aggregate registered for domain: {name}")
 
 
 class UnknownCascade(AngzarrError):
@@ -429,6 +452,38 @@ class HandlerFailed(AngzarrError):
         self.component = component
         self.cause = cause
         super().__init__(f"{component} failed: {cause}")
+
+
+class OrchestrationFailed(AngzarrError):
+    """A saga or process manager that was called directly did not finish; `__cause__` says why
+    (SAGA-19, PM-11).
+
+    kind_of_component: "Saga" or "Process manager".
+    """
+
+    def __init__(self, kind_of_component: str, cause: str) -> None:
+        self.kind_of_component = kind_of_component
+        self.cause = cause
+        super().__init__(f"{kind_of_component} orchestration failed: {cause}")
+
+
+class ReactionFailed(AngzarrError):
+    """The request was accepted and stored; a reaction to it, which a CASCADE request waits for,
+    failed (SYNC-6). It has the code of its cause, so a sender has to tell it by its kind: sending
+    the request again is of no use.
+
+    component: such as "Saga shipping". cause: kept as `__cause__`; reason: its text.
+    book: the pages that the request has stored, without payloads, as an encoded EventBook.
+    """
+
+    kind = "reaction_failed"
+
+    def __init__(self, component: str, cause: AngzarrError, *, book: bytes = b"") -> None:
+        self.component = component
+        self.reason = str(cause)
+        self.book = book
+        super().__init__(f"{component} failed: {self.reason}")
+        self.__cause__ = cause
 
 
 class RemoteError(AngzarrError):

@@ -320,12 +320,18 @@ class World:
         root: bytes = root_of("order-1"),
         domain: str = "order",
         edition: str = "",
+        occasion: bytes = b"",
     ) -> dict[str, str | bytes]:
         """Metadata with a provenance."""
         source = wire.Cover()
         self.fill(source, domain, root, edition)
         provenance = wire.Provenance(
-            source=source, source_seq=source_seq, component=component, index=index, kind=kind
+            source=source,
+            source_seq=source_seq,
+            component=component,
+            index=index,
+            kind=kind,
+            occasion=occasion,
         )
         return {"angzarr-provenance-bin": provenance.SerializeToString()}
 
@@ -351,3 +357,13 @@ async def world() -> AsyncIterator[World]:
     yield made
     await made.commands.close()
     await made.stores.real.close()
+
+
+@pytest.fixture
+async def town() -> AsyncIterator[object]:
+    """Aggregates, and what sagas and process managers need to work on them."""
+    from .reacting import Town
+
+    made = Town()
+    yield made
+    await made.close()

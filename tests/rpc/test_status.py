@@ -46,6 +46,18 @@ TABLE = [
         "FAILED_PRECONDITION",
         "cascade_decided",
     ),
+    (errors.CascadeRolledBack("c1", "timeout"), "ABORTED", "cascade_decided"),
+    (errors.CascadeUndecided("c1"), "UNAVAILABLE", "unavailable"),
+    (
+        errors.ReactionFailed("Saga shipping", errors.CommandRejected("full"), book=BOOK),
+        "FAILED_PRECONDITION",
+        "reaction_failed",
+    ),
+    (
+        errors.ReactionFailed("Process manager x", errors.UnknownDomain("y")),
+        "NOT_FOUND",
+        "reaction_failed",
+    ),
     (errors.InvalidDivergence(BRANCH, 9, 7), "INVALID_ARGUMENT", "edition"),
     (errors.DivergenceConflict(BRANCH, 3, 5), "FAILED_PRECONDITION", "edition"),
     (errors.MainProtected("account"), "FAILED_PRECONDITION", "edition"),
@@ -161,6 +173,17 @@ def test_cascade_conflict_carries_the_raw_detail() -> None:
 
     detail = wire.CascadeConflictDetail(cascade_ids=["c0", "c1"], overlapping_fields=["gold"])
     assert trailers["grpc-status-details-bin"] == detail.SerializeToString()
+
+
+@pytest.mark.spec("WIRE-10", "SYNC-6")
+def test_a_failed_reaction_carries_what_was_stored_and_its_own_causes_code() -> None:
+    inner = errors.ReactionFailed("Saga b", errors.SequenceMismatch(COVER, 5, 7, is_parked=True))
+    error = errors.ReactionFailed("Saga a", inner, book=BOOK)
+
+    found = status.status_of(error)
+
+    assert (found.code.name, dict(found.trailers)[status.DETAILS]) == ("ABORTED", BOOK)
+    assert found.message.startswith("Saga a failed: Saga b failed: Sequence mismatch")
 
 
 @pytest.mark.spec("CMD-37")

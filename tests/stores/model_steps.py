@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from angzarr import wire
 from angzarr.cover import Cover
-from angzarr.ports.event_store import COMMIT, ROLLBACK, Obligation, SnapshotPolicy
+from angzarr.ports.event_store import COMMIT, ROLLBACK, Dropped, Obligation, SnapshotPolicy
 from angzarr.ports.stores import Stores
 from angzarr.testing.clock import NS_PER_S, START_NS, ManualClock
 from angzarr.testing.pages import cover_of, page, provenance, snapshot
@@ -37,6 +37,23 @@ KEYS: list[dict[str, Any]] = [
 ]
 BOTH_KEYS = {"external_id": "fact-1", "provenance": provenance(3)}
 DUTIES = [Obligation(f"duty-{n}", "kind", b"x", START_NS + n * NS_PER_S) for n in range(4)]
+TIMERS = [
+    Obligation(duty.id, "timer", payload, duty.due_ns + s * NS_PER_S, is_replacing=True)
+    for duty in DUTIES[:2]
+    for payload, s in ((b"a", -2), (b"b", 6))
+]
+CHANGES: list[tuple[Obligation | Dropped, ...]] = [
+    (),
+    (),
+    (),
+    (),
+    (DUTIES[0],),
+    (DUTIES[1], DUTIES[2]),
+    (TIMERS[0],),
+    (TIMERS[1], TIMERS[2]),
+    (Dropped(DUTIES[0].id), TIMERS[3]),
+    (Dropped(DUTIES[1].id), DUTIES[1]),
+]
 CONSUMERS = ["saga:a", "saga:b"]
 
 # Few values, so that steps meet; the usual ones often, so that most calls do something.
@@ -86,7 +103,7 @@ class Appending:
     snapshot: tuple[int, int, SnapshotPolicy] | None
     fault: str
     age_s: int | None
-    duties: tuple[Obligation, ...]
+    duties: tuple[Obligation | Dropped, ...]
 
 
 appendings = st.builds(
@@ -100,7 +117,7 @@ appendings = st.builds(
     st.none() | st.none() | st.tuples(st.integers(-3, 0), retentions, policies),
     st.sampled_from([""] * 12 + ["header", "garbage", "many", "large", "framework", "framework"]),
     st.none() | st.integers(-5, 5),
-    st.sampled_from([(), (), (), (DUTIES[0],), (DUTIES[1], DUTIES[2])]),
+    st.sampled_from(CHANGES),
 )
 
 
@@ -272,10 +289,18 @@ STEPS: dict[str, tuple[list[st.SearchStrategy[Any]], Callable[..., Awaitable[Ask
         [consumers, st.integers(0, 1), st.sampled_from(["x", "y"]), st.sampled_from([0, 5, 30])],
         of(lambda s, c, p, h, t: s.positions.lease(c, p, h, t)),
     ),
-    "put_duty": ([st.sampled_from(DUTIES)], of(lambda s, d: s.obligations.put(d))),
+    "put_duty": ([st.sampled_from(DUTIES + TIMERS)], of(lambda s, d: s.obligations.put(d))),
     "due": ([st.integers(1, 3), st.sampled_from([0, 10])], due),
     "retry": ([st.sampled_from(DUTIES), st.integers(-5, 5)], retry),
     "close_duty": ([st.sampled_from(DUTIES)], of(lambda s, d: s.obligations.close(d.id))),
+    "close_seen": (
+        [st.sampled_from(DUTIES + TIMERS)],
+        of(lambda s, d: s.obligations.close(d.id, seen=d)),
+    ),
+    "retry_seen": (
+        [st.sampled_from(DUTIES + TIMERS)],
+        of(lambda s, d: s.obligations.retry(d.id, d.due_ns, "failed", seen=d)),
+    ),
     "put_letter": ([st.binary(max_size=9)], of(lambda s, data: s.dead_letters.put(data))),
     "letter": ([st.integers(0, 2), st.booleans(), st.booleans()], dead_letter),
     "tick": ([st.integers(1, 20)], tick),

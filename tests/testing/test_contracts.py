@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from angzarr.errors import InvalidInput, SequenceConflict
-from angzarr.ports.event_store import Limits, SnapshotPolicy
+from angzarr.ports.event_store import Limits, Obligation, SnapshotPolicy
 from angzarr.stores.memory import open_stores
 from angzarr.testing import contracts
 from angzarr.testing.clock import ManualClock
@@ -81,6 +81,8 @@ RULES = [
     "SNAP-6",
     "SNAP-8",
     "SNAP-10",
+    "TIMER-2",
+    "TIMER-3",
     "WIRE-7",
     "WIRE-8",
     "WIRE-9",
@@ -251,6 +253,22 @@ async def due_without_lease(inner: Any, now_ns: int, **options: Any) -> Any:
     return await inner.due(now_ns, **{**options, "lease_s": 0})
 
 
+async def put_once(inner: Any, obligation: Any) -> Any:
+    """Never replaces."""
+    return await inner.put(replace(obligation, is_replacing=False))
+
+
+async def close_anything(inner: Any, obligation_id: str, **_: Any) -> Any:
+    """Does not look at what the caller saw."""
+    return await inner.close(obligation_id)
+
+
+async def append_without_drops(inner: Any, *args: Any, **options: Any) -> Any:
+    """Knows only of obligations to store."""
+    duties = [duty for duty in options.pop("obligations", ()) if isinstance(duty, Obligation)]
+    return await inner.append(*args, **options, obligations=duties)
+
+
 async def list_oldest_first(inner: Any, **options: Any) -> Any:
     """Turns the list around."""
     return (await inner.list(**options))[::-1]
@@ -295,6 +313,21 @@ BROKEN: list[tuple[str, str, Twist, str]] = [
     ("positions", "put", put_backwards, "test_a_position_never_goes_back"),
     ("positions", "lease", lease_to_all, "test_one_of_32_callers_gets_the_lease"),
     ("obligations", "due", due_without_lease, "test_replicas_share_the_work"),
+    (
+        "obligations",
+        "put",
+        put_once,
+        "test_a_replacing_one_takes_the_place_of_the_known_one",
+    ),
+    ("obligations", "put", put_once, "test_replacing_ends_the_lease"),
+    ("obligations", "close", close_anything, "test_closing_what_was_seen_leaves_its_replacement"),
+    (
+        "obligations",
+        "close",
+        close_anything,
+        "test_no_replacement_is_lost_to_whoever_closes_the_old_one",
+    ),
+    ("events", "append", append_without_drops, "test_an_append_drops"),
     ("dead_letters", "list", list_oldest_first, "test_the_list_is_newest_first"),
     ("dead_letters", "count_replay", count_without_keeping, "test_replays_are_counted"),
 ]

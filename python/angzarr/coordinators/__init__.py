@@ -1,4 +1,4 @@
-"""The heart: commands, facts, queries and live streams over ports, bytes in and bytes out."""
+"""The heart: commands, facts, queries, live streams and reactions over ports, bytes in and out."""
 
 from angzarr.coordinators.command import CommandCoordinator
 from angzarr.coordinators.dead_letters import DlqAdmin
@@ -6,11 +6,15 @@ from angzarr.coordinators.options import (
     Backoff,
     CommandOptions,
     QueryOptions,
+    ReactionOptions,
     SnapshotOptions,
     StreamOptions,
 )
+from angzarr.coordinators.process_manager import ProcessManagerCoordinator
 from angzarr.coordinators.query import QueryCoordinator
+from angzarr.coordinators.reaction import Means
 from angzarr.coordinators.reactions import Reacted, Reactions
+from angzarr.coordinators.saga import SagaCoordinator
 from angzarr.coordinators.stream import StreamCoordinator
 
 __all__ = [
@@ -18,10 +22,14 @@ __all__ = [
     "CommandCoordinator",
     "CommandOptions",
     "DlqAdmin",
+    "Means",
+    "ProcessManagerCoordinator",
     "QueryCoordinator",
     "QueryOptions",
     "Reacted",
+    "ReactionOptions",
     "Reactions",
+    "SagaCoordinator",
     "SnapshotOptions",
     "StreamCoordinator",
     "StreamOptions",

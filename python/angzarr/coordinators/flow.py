@@ -36,11 +36,13 @@ LOG_DELIVERY: Final = Flow()
 
 @dataclass(frozen=True, slots=True)
 class Executed:
-    """An accepted output. index: its number among the reaction's. book: what its stream answered
-    with, the pages of a repeat included."""
+    """An accepted command. index: its number among the reaction's outputs. book: what its stream
+    answered with, the pages of a repeat included. cascade_errors: of what followed from it within
+    the same request."""
 
     index: int
     book: wire.EventBook
+    cascade_errors: tuple[wire.CascadeError, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from angzarr.ports.event_store import SnapshotPolicy
 
 KIB = 1024
+DOUBLINGS_MAX = 64
+"""More of them is longer than any cap, and no number of the machine's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +26,7 @@ class Backoff:
 
     def delay_s(self, retry: int) -> float:
         """The longest delay before retry number `retry`, from 0."""
-        return min(self.first_s * 2**retry, self.cap_s)
+        return min(self.first_s * 2 ** min(retry, DOUBLINGS_MAX), self.cap_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +68,23 @@ class CommandOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class ReactionOptions:
+    """Bounds of sagas and process managers.
+
+    backoff: of the rounds of one reaction (SAGA-12). handler_concurrency, channel_capacity: calls
+    of one component that run and that wait (CMD-7). head_start_s: how long the worker of
+    obligations leaves the outputs of a process manager to the delivery that recorded them. duties:
+    how it tries these outputs and timers (DLQ-3).
+    """
+
+    backoff: Backoff = Backoff()
+    handler_concurrency: int = 64
+    channel_capacity: int = 1024
+    head_start_s: float = 30.0
+    duties: Backoff = Backoff(first_s=0.1, cap_s=30.0)
+
+
+@dataclass(frozen=True, slots=True)
 class QueryOptions:
     """Bounds of reads (QRY-10, QRY-11) and whether `angzarr-raw` is served (QRY-13)."""
 
@@ -81,3 +100,46 @@ class StreamOptions:
     subscriber_buffer: int = 32
     wait_s: float = 5.0
     retry_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class DutyOptions:
+    """Bounds of the worker of obligations.
+
+    concurrency: obligations worked on at once. batch: looked up at once. lease_s: how long others
+    leave what was begun to a process that died. poll_s: how often what other processes wrote is
+    looked for. retry_s: pause after an error of the store.
+    """
+
+    concurrency: int = 16
+    batch: int = 64
+    lease_s: float = 30.0
+    poll_s: float = 1.0
+    retry_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CompensationOptions:
+    """What is done about rejected commands, and about those whose source does nothing (COMP-4,
+    COMP-6, COMP-9 to COMP-11).
+
+    backoff: between deliveries; its `tries` is the budget. delivery_s: how long a source has for
+    its answer. escalation_webhook_url: "" is none.
+    """
+
+    backoff: Backoff = Backoff(first_s=0.1, cap_s=60.0, tries=10)
+    delivery_s: float = 60.0
+    fallback_domain: str = "angzarr-saga-failures"
+    fallback_emit_system_revocation: bool = True
+    fallback_send_to_dlq: bool = False
+    fallback_escalate: bool = False
+    escalation_webhook_url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """Bounds of SIMPLE and CASCADE requests. max_cascade_depth: of requests within requests
+    (SYNC-4).
+    """
+
+    max_cascade_depth: int = 32

@@ -29,7 +29,14 @@ from angzarr.errors import (
     StoreUnavailable,
 )
 from angzarr.ports.components import CallContext
-from angzarr.ports.event_store import SEQUENCE_MAX, Accepted, Book, Duplicate
+from angzarr.ports.event_store import (
+    SEQUENCE_MAX,
+    Accepted,
+    Book,
+    Dropped,
+    Duplicate,
+    Obligation,
+)
 from angzarr.ports.stores import Stores
 
 T = TypeVar("T")
@@ -219,6 +226,7 @@ class Pipeline:
         snapshot: bytes | None = None,
         external_id: str = "",
         answer: bytes = b"",
+        obligations: Sequence[Obligation | Dropped] = (),
     ) -> None:
         """Append to the stream where it was loaded. Raises Moved, Repeated, and what the store
         raises.
@@ -236,6 +244,7 @@ class Pipeline:
                     provenance=call.provenance,
                     external_id=external_id,
                     answer=answer,
+                    obligations=obligations,
                 )
         except SequenceConflict as conflict:
             raise Moved(conflict) from conflict
@@ -268,7 +277,7 @@ class Pipeline:
                     raise
                 delay_s = backoff.delay_s(retry) * random.uniform(0.5, 1.0)
                 retry += 1
-                if retry >= backoff.tries or _is_past(context, delay_s):
+                if retry >= backoff.tries or is_past(context, delay_s):
                     raise moved.conflict from None
             except Repeated:
                 delay_s = 0.0  # the next attempt finds what was accepted
@@ -307,7 +316,7 @@ def checked_cascade(request: wire.CommandRequest) -> str:
     return validate.cascade_id(request.cascade_id) if request.HasField("cascade_id") else ""
 
 
-def _is_past(context: CallContext, delay_s: float) -> bool:
+def is_past(context: CallContext, delay_s: float) -> bool:
     """Whether the deadline comes before `delay_s` is over."""
     deadline_ns = context.deadline_ns
     return deadline_ns is not None and time.monotonic_ns() + delay_s * NS_PER_S >= deadline_ns

@@ -4,38 +4,34 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from angzarr.errors import Overloaded
 from angzarr.ports.components import CallContext, CommandHandler
 
+T = TypeVar("T")
 
-class Component:
-    """A handler and its slots: at most `concurrency` calls run, at most `waiting` wait, others are
-    refused.
+Handle = Callable[[bytes, CallContext], Awaitable[T]]
+
+
+class Slots:
+    """At most `concurrency` calls of a component run, at most `waiting` wait, others are refused.
+
+    name: the component's.
     """
 
-    def __init__(self, handler: CommandHandler, *, concurrency: int, waiting: int) -> None:
-        self.handler = handler
-        self.name = handler.name
-        self.is_local = handler.is_local
-        self.has_made_snapshots = False
+    def __init__(self, name: str, *, concurrency: int, waiting: int) -> None:
+        self.name = name
         self._free = concurrency
         self._waiting_max = waiting
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def handle(self, request: bytes, context: CallContext) -> bytes:
-        """CommandHandler.handle in a slot; Overloaded when too many wait."""
+    async def run(self, handle: Handle[T], request: bytes, context: CallContext) -> T:
+        """`handle` in a slot; Overloaded when too many wait."""
         await self._acquire()
         try:
-            return await self.handler.handle(request, context)
-        finally:
-            self._release()
-
-    async def replay(self, request: bytes, context: CallContext) -> bytes:
-        """CommandHandler.replay in a slot; Overloaded when too many wait."""
-        await self._acquire()
-        try:
-            return await self.handler.replay(request, context)
+            return await handle(request, context)
         finally:
             self._release()
 
@@ -64,3 +60,25 @@ class Component:
                 turn.set_result(None)  # the slot goes on to the one who waits
                 return
         self._free += 1
+
+
+class Component(Slots):
+    """A command handler in its slots."""
+
+    def __init__(self, handler: CommandHandler, *, concurrency: int, waiting: int) -> None:
+        super().__init__(handler.name, concurrency=concurrency, waiting=waiting)
+        self.handler = handler
+        self.is_local = handler.is_local
+        self.has_made_snapshots = False
+
+    async def handle(self, request: bytes, context: CallContext) -> bytes:
+        """CommandHandler.handle in a slot; Overloaded when too many wait."""
+        await self._acquire()
+        try:
+            return await self.handler.handle(request, context)
+        finally:
+            self._release()
+
+    async def replay(self, request: bytes, context: CallContext) -> bytes:
+        """CommandHandler.replay in a slot; Overloaded when too many wait."""
+        return await self.run(self.handler.replay, request, context)

@@ -126,7 +126,11 @@ class LogEntry:
 @dataclass(frozen=True, slots=True)
 class Obligation:
     """A durable duty that is written with the pages that cause it (STO-23). payload is opaque,
-    due_ns when it is due."""
+    due_ns when it is due.
+
+    is_replacing: of how it is stored: in place of the one with its id, if any, whose lease ends
+    (TIMER-2). Else a known id is left as it is.
+    """
 
     id: str
     kind: str
@@ -134,6 +138,14 @@ class Obligation:
     due_ns: int
     attempts: int = 0
     last_error: str = ""
+    is_replacing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """In place of an obligation: the one with this id, if any, is no duty any more (TIMER-3)."""
+
+    id: str
 
 
 class EventStore(Protocol):
@@ -157,7 +169,7 @@ class EventStore(Protocol):
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         """Append encoded EventPages to the stream of `cover`: all parts of the call, or none
@@ -173,7 +185,8 @@ class EventStore(Protocol):
         cascade_id: the pages are pending (their own committed and cascade_id say so too).
         provenance, external_id: at most one; known and not wholly revoked → Duplicate, before any
         other check.
-        answer: kept with the key, at most 64 KiB. sync: overrides the store's choice for this
+        answer: kept with the key, at most 64 KiB. obligations: stored and dropped in their order.
+        sync: overrides the store's choice for this
         append.
 
         Raises InvalidInput (page headers, a cover's, key's or page's form), TooLarge,

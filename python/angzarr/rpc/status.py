@@ -52,6 +52,7 @@ _CODE_OF_KIND: Final = {
     "unavailable": Code.UNAVAILABLE,
     "corrupt": Code.DATA_LOSS,
     "internal": Code.INTERNAL,
+    "reaction_failed": Code.INTERNAL,  # of a cause that has no code
 }
 
 
@@ -113,6 +114,7 @@ def error_of(
     details = _binary(found.get(DETAILS))
     kind = _text(found.get(KIND))
     facts = status_text.Facts(
+        code=code,
         kind=kind or kind_of(code, message),
         message=message,
         details=details,
@@ -199,11 +201,17 @@ def _code(error: errors.AngzarrError, kind: str) -> grpc.StatusCode:
         return Code.INVALID_ARGUMENT
     if isinstance(error, errors.SequenceExhausted):
         return Code.OUT_OF_RANGE
+    if isinstance(error, errors.CascadeRolledBack):
+        return Code.ABORTED
+    if isinstance(error, errors.ReactionFailed):
+        return _cause_code(error)
     return _CODE_OF_KIND[kind]
 
 
-def _cause_code(error: errors.HandlerFailed) -> grpc.StatusCode:
-    """A handler's failure has the code of what it raised; INTERNAL for what has none."""
+def _cause_code(error: errors.HandlerFailed | errors.ReactionFailed) -> grpc.StatusCode:
+    """A failure of a handler or reaction has the code of what it raised; INTERNAL for what has
+    none.
+    """
     cause = error.__cause__
     if isinstance(cause, errors.HandlerFailed):
         return _cause_code(cause)
@@ -213,7 +221,7 @@ def _cause_code(error: errors.HandlerFailed) -> grpc.StatusCode:
 
 
 def _details(error: errors.AngzarrError) -> bytes:
-    if isinstance(error, errors.SequenceError):
+    if isinstance(error, errors.SequenceError | errors.ReactionFailed):
         return error.book
     if isinstance(error, errors.CascadeConflict):
         detail = wire.CascadeConflictDetail(

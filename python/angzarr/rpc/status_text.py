@@ -20,6 +20,7 @@ _NOWHERE: Final = Cover("", b"")
 class Facts:
     """What came with a failed RPC; details are raw, field, limit and value decoded."""
 
+    code: str
     kind: str
     message: str
     details: bytes
@@ -101,6 +102,8 @@ def _cascade_decided(facts: Facts) -> errors.AngzarrError | None:
     if found is None:
         return None
     outcome = "COMMIT" if found[2] == "already committed" else "ROLLBACK"
+    if facts.code == "ABORTED" and outcome == "ROLLBACK":
+        return errors.CascadeRolledBack(found[1], found[3])
     return errors.CascadeDecided(found[1], outcome, found[3] or "")
 
 
@@ -133,6 +136,8 @@ def _overloaded(facts: Facts) -> errors.AngzarrError | None:
 
 
 def _unavailable(facts: Facts) -> errors.AngzarrError | None:
+    if found := re.fullmatch(r"Cascade (\S+) undecided", facts.message):
+        return errors.CascadeUndecided(found[1])
     found = re.match(r"store (.*?) is unavailable: (.*)", facts.message, re.DOTALL)
     if found is None:
         return None
@@ -157,6 +162,14 @@ def _internal(facts: Facts) -> errors.AngzarrError | None:
     return None
 
 
+def _reaction_failed(facts: Facts) -> errors.AngzarrError | None:
+    found = re.match(r"((?:Saga|Process manager) \S+) failed: (.*)", facts.message, re.DOTALL)
+    if found is None:
+        return None
+    cause = errors.RemoteError(facts.code, found[2])
+    return errors.ReactionFailed(found[1], cause, book=facts.details)
+
+
 _MAKERS: Final[dict[str, Callable[[Facts], errors.AngzarrError | None]]] = {
     "invalid_input": _invalid,
     "too_large": _too_large,
@@ -172,6 +185,7 @@ _MAKERS: Final[dict[str, Callable[[Facts], errors.AngzarrError | None]]] = {
     "unavailable": _unavailable,
     "corrupt": _corrupt,
     "internal": _internal,
+    "reaction_failed": _reaction_failed,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -145,32 +145,75 @@ class MemoryObligations:
         with self._serving():
             self.store(obligation)
 
-    async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
+    async def get(self, obligation_id: str) -> Obligation | None:
+        with self._serving():
+            return self._open.get(obligation_id, (None, 0))[0]
+
+    async def due(
+        self,
+        now_ns: int,
+        *,
+        limit: int = 64,
+        lease_s: float = 30.0,
+        kinds: Collection[str] | None = None,
+    ) -> list[Obligation]:
         with self._serving():
             free = [
                 o
                 for o, until_ns in self._open.values()
-                if o.due_ns <= now_ns and until_ns <= now_ns
+                if o.due_ns <= now_ns and until_ns <= now_ns and (kinds is None or o.kind in kinds)
             ]
             taken = sorted(free, key=lambda o: (o.due_ns, o.id))[:limit]
             for obligation in taken:
                 self._open[obligation.id] = obligation, now_ns + int(lease_s * NS_PER_S)
             return taken
 
-    async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
+    async def next_due(self, *, kinds: Collection[str] | None = None) -> int | None:
         with self._serving():
-            if obligation_id in self._open:
-                known = self._open[obligation_id][0]
-                again = replace(known, due_ns=due_ns, attempts=known.attempts + 1, last_error=error)
+            times = [
+                max(o.due_ns, until_ns)
+                for o, until_ns in self._open.values()
+                if kinds is None or o.kind in kinds
+            ]
+            return min(times, default=None)
+
+    async def renew(self, obligation_id: str, until_ns: int) -> None:
+        with self._serving():
+            known, old_ns = self._open.get(obligation_id, (None, 0))
+            if known is not None and old_ns:
+                self._open[obligation_id] = known, max(old_ns, until_ns)
+
+    async def retry(
+        self,
+        obligation_id: str,
+        due_ns: int,
+        error: str,
+        *,
+        seen: Obligation | None = None,
+        is_counted: bool = True,
+    ) -> None:
+        with self._serving():
+            known, _ = self._open.get(obligation_id, (None, 0))
+            if known is not None and seen in (None, known):
+                count = known.attempts + is_counted
+                again = replace(known, due_ns=due_ns, attempts=count, last_error=error)
                 self._open[obligation_id] = again, 0
 
-    async def close(self, obligation_id: str) -> None:
+    async def close(self, obligation_id: str, *, seen: Obligation | None = None) -> None:
         with self._serving():
-            self._open.pop(obligation_id, None)
+            known, _ = self._open.get(obligation_id, (None, 0))
+            if seen in (None, known):
+                self.drop(obligation_id)
 
     def store(self, obligation: Obligation) -> None:
-        """Keep it unless the id is known, under the caller's lock."""
-        self._open.setdefault(obligation.id, (obligation, 0))
+        """Keep it unless the id is known or it is the very same, under the caller's lock."""
+        known, _ = self._open.get(obligation.id, (None, 0))
+        if known is None or (obligation.is_replacing and known != obligation):
+            self._open[obligation.id] = obligation, 0
+
+    def drop(self, obligation_id: str) -> None:
+        """Remove it if it is there, under the caller's lock."""
+        self._open.pop(obligation_id, None)
 
 
 class MemoryDeadLetters:

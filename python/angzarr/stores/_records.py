@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import AsyncGenerator, Sequence
-from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
 
@@ -14,13 +11,14 @@ import msgspec
 
 from angzarr.ports.clock import Clock
 from angzarr.ports.dead_letters import DeadLetter
-from angzarr.ports.event_store import Obligation
+from angzarr.ports.event_store import Dropped, Obligation
 from angzarr.stores._pages import NS_PER_S
 
-PUT, PUT_NEW, DELETE = range(3)
-"""Store; store unless the key exists; remove."""
+PUT, PUT_NEW, DELETE, ONLY_IF, ANYWAY = range(5)
+"""Store; store unless the key exists; remove; what follows, up to the next one of these two, is
+done only if the record has the value (b"": only if there is none); what follows is done anyway."""
 RecordOp = tuple[int, str, bytes, bytes]
-"""One of the above, space, key, value (ignored by DELETE)."""
+"""One of the above, space, key, value (ignored by DELETE; ANYWAY ignores all)."""
 
 OBLIGATIONS: Final = "obligation"
 """id → Obligation."""
@@ -55,111 +53,187 @@ class Records(Protocol):
         """(key, value) from `start` on; in reverse those below `start`, descending."""
         ...
 
-    async def write(self, ops: Sequence[RecordOp]) -> None:
-        """All of `ops`, or none."""
+    async def write(self, ops: Sequence[RecordOp]) -> bool:
+        """All of `ops` in one step, or none; whether all conditions were met."""
         ...
-
-
-def obligation_ops(obligation: Obligation) -> list[RecordOp]:
-    """What stores an obligation unless its id is known.
-
-    Its place in the order is written even then; `due` removes it when it finds that it is not the
-    obligation's own.
-    """
-    key = obligation.id.encode()
-    return [(PUT_NEW, OBLIGATIONS, key, _encode(obligation)), (PUT, DUE, _due_key(obligation), b"")]
 
 
 class RecordObligations:
     """The obligation store.
 
-    Leases are kept in memory: one process owns the records, and they end with it.
+    Between a read and the write that follows from it others may write, appends above all. So a
+    write says on which record it stands, and is made anew if that has changed meanwhile.
+
+    Leases are kept in memory: one process owns the records, and they end with it. What is leased is
+    an obligation as it was then; another one that came into its place is not.
     """
 
     def __init__(self, records: Records) -> None:
         self._records = records
-        self._mutex = KeyedMutex()
         self._lock = threading.Lock()
-        self._leases: dict[str, int] = {}
+        self._leases: dict[str, tuple[Obligation, int]] = {}
 
     async def put(self, obligation: Obligation) -> None:
-        async with self._mutex.hold(obligation.id):
-            if self._read(obligation.id) is None:
-                await self._records.write(obligation_ops(obligation))
+        def stored(known: Obligation | None) -> Obligation:
+            return obligation if known is None or obligation.is_replacing else known
 
-    async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
-        with self._lock:
-            found, misplaced = self._look(now_ns, limit)
-            until_ns = now_ns + int(lease_s * NS_PER_S)
-            self._leases.update((obligation.id, until_ns) for obligation in found)
-        for key in misplaced:
-            await self._remove_misplaced(key)
-        return found
+        await self._change(obligation.id, stored)
 
-    async def retry(self, obligation_id: str, due_ns: int, error: str) -> None:
-        async with self._mutex.hold(obligation_id):
-            known = self._read(obligation_id)
-            if known is None:
-                return
-            again = replace(known, due_ns=due_ns, attempts=known.attempts + 1, last_error=error)
-            await self._records.write(
-                [
-                    (DELETE, DUE, _due_key(known), b""),
-                    (PUT, OBLIGATIONS, obligation_id.encode(), _encode(again)),
-                    (PUT, DUE, _due_key(again), b""),
-                ]
-            )
-            self._end_lease(obligation_id)
-
-    async def close(self, obligation_id: str) -> None:
-        async with self._mutex.hold(obligation_id):
-            known = self._read(obligation_id)
-            if known is None:
-                return
-            await self._records.write(
-                [
-                    (DELETE, OBLIGATIONS, obligation_id.encode(), b""),
-                    (DELETE, DUE, _due_key(known), b""),
-                ]
-            )
-            self._end_lease(obligation_id)
-
-    def _look(self, now_ns: int, limit: int) -> tuple[list[Obligation], list[bytes]]:
-        """Up to `limit` free obligations by (due, id), and the keys of misplaced entries."""
-        found: list[Obligation] = []
-        misplaced: list[bytes] = []
-        start = b""
-        while True:
-            rows = self._records.scan(DUE, start, SCAN_COUNT)
-            for key, _ in rows:
-                if len(found) >= limit or int.from_bytes(key[:DUE_BYTES], "big") > now_ns:
-                    return found, misplaced
-                obligation_id = key[DUE_BYTES:].decode()
-                if self._leases.get(obligation_id, now_ns) > now_ns:
-                    continue
-                obligation = self._read(obligation_id)
-                if obligation is None or _due_key(obligation) != key:
-                    misplaced.append(key)
-                elif obligation.due_ns <= now_ns:
-                    found.append(obligation)
-            if len(rows) < SCAN_COUNT:
-                return found, misplaced
-            start = rows[-1][0] + b"\0"
-
-    async def _remove_misplaced(self, key: bytes) -> None:
-        obligation_id = key[DUE_BYTES:].decode()
-        async with self._mutex.hold(obligation_id):
-            obligation = self._read(obligation_id)
-            if obligation is None or _due_key(obligation) != key:
-                await self._records.write([(DELETE, DUE, key, b"")])
-
-    def _read(self, obligation_id: str) -> Obligation | None:
+    async def get(self, obligation_id: str) -> Obligation | None:
         value = self._records.get(OBLIGATIONS, obligation_id.encode())
         return None if value is None else _decode_obligation(value)
 
-    def _end_lease(self, obligation_id: str) -> None:
+    async def due(
+        self,
+        now_ns: int,
+        *,
+        limit: int = 64,
+        lease_s: float = 30.0,
+        kinds: Collection[str] | None = None,
+    ) -> list[Obligation]:
         with self._lock:
-            self._leases.pop(obligation_id, None)
+            found, removals = self._look(now_ns, limit, kinds)
+            until_ns = now_ns + int(lease_s * NS_PER_S)
+            self._leases.update((item.id, (item, until_ns)) for item in found)
+        if removals:
+            await self._records.write(removals)
+        return found
+
+    async def next_due(self, *, kinds: Collection[str] | None = None) -> int | None:
+        earliest: int | None = None
+        with self._lock:
+            for place in self._places():
+                due_ns = int.from_bytes(place[:DUE_BYTES], "big")
+                if earliest is not None and due_ns >= earliest:
+                    break
+                value = self._records.get(OBLIGATIONS, place[DUE_BYTES:])
+                obligation = None if value is None else _decode_obligation(value)
+                if obligation is None or _due_key(obligation) != place:
+                    continue
+                if kinds is None or obligation.kind in kinds:
+                    free_ns = max(obligation.due_ns, self._leased_until(obligation))
+                    earliest = free_ns if earliest is None else min(free_ns, earliest)
+        return earliest
+
+    async def renew(self, obligation_id: str, until_ns: int) -> None:
+        self._records.get(OBLIGATIONS, obligation_id.encode())  # which refuses when it is closed
+        with self._lock:
+            if obligation_id in self._leases:
+                leased, old_ns = self._leases[obligation_id]
+                self._leases[obligation_id] = leased, max(old_ns, until_ns)
+
+    async def retry(
+        self,
+        obligation_id: str,
+        due_ns: int,
+        error: str,
+        *,
+        seen: Obligation | None = None,
+        is_counted: bool = True,
+    ) -> None:
+        def tried(known: Obligation | None) -> Obligation | None:
+            if known is None or seen not in (None, known):
+                return known
+            count = known.attempts + is_counted
+            return replace(known, due_ns=due_ns, attempts=count, last_error=error)
+
+        await self._change(obligation_id, tried)
+
+    async def close(self, obligation_id: str, *, seen: Obligation | None = None) -> None:
+        await self._change(obligation_id, lambda known: None if seen in (None, known) else known)
+
+    def append_ops(self, changes: Iterable[Obligation | Dropped]) -> list[RecordOp]:
+        """What an append does to obligations, in order; `end_leases` is for after it.
+
+        Others may write before it: that may leave a place in the order behind, which `due` removes.
+        """
+        ops: list[RecordOp] = []
+        for change in changes:
+            key = change.id.encode()
+            if isinstance(change, Obligation) and not change.is_replacing:
+                place = (PUT, DUE, _due_key(change), b"")
+                ops += [(PUT_NEW, OBLIGATIONS, key, _encode(change)), place]
+                continue
+            value = self._records.get(OBLIGATIONS, key)
+            if value is not None:
+                known = _decode_obligation(value)
+                ops += [
+                    (ONLY_IF, OBLIGATIONS, key, value),
+                    (DELETE, DUE, _due_key(known), b""),
+                    (ANYWAY, "", b"", b""),
+                ]
+            ops += _ops_to_have(change.id, None if isinstance(change, Dropped) else change)
+        return ops
+
+    def end_leases(self, changes: Iterable[Obligation | Dropped]) -> None:
+        """End those of what an append has dropped, or replaced with something else."""
+        for change in changes:
+            if isinstance(change, Dropped) or change.is_replacing:
+                self._end_lease(change.id, None if isinstance(change, Dropped) else change)
+
+    async def _change(
+        self, obligation_id: str, decide: Callable[[Obligation | None], Obligation | None]
+    ) -> None:
+        """Have `decide(what is there)` there; None is none."""
+        key = obligation_id.encode()
+        while True:
+            value = self._records.get(OBLIGATIONS, key)
+            known = None if value is None else _decode_obligation(value)
+            wanted = decide(known)
+            if wanted == known:
+                return
+            ops: list[RecordOp] = [(ONLY_IF, OBLIGATIONS, key, value or b"")]
+            if known is not None:
+                ops.append((DELETE, DUE, _due_key(known), b""))
+            if await self._records.write([*ops, *_ops_to_have(obligation_id, wanted)]):
+                self._end_lease(obligation_id, wanted)
+                return
+
+    def _look(
+        self, now_ns: int, limit: int, kinds: Collection[str] | None
+    ) -> tuple[list[Obligation], list[RecordOp]]:
+        """Up to `limit` free obligations by (due, id), and what removes places that are not
+        those of their obligations."""
+        found: list[Obligation] = []
+        removals: list[RecordOp] = []
+        for place in self._places():
+            if len(found) >= limit or int.from_bytes(place[:DUE_BYTES], "big") > now_ns:
+                break
+            key = place[DUE_BYTES:]
+            value = self._records.get(OBLIGATIONS, key)
+            obligation = None if value is None else _decode_obligation(value)
+            if obligation is None or _due_key(obligation) != place:
+                condition = (ONLY_IF, OBLIGATIONS, key, value or b"")
+                removals += [condition, (DELETE, DUE, place, b"")]
+            elif self._is_free(obligation, now_ns) and (kinds is None or obligation.kind in kinds):
+                found.append(obligation)
+        return found, removals
+
+    def _places(self) -> Iterator[bytes]:
+        """Keys of the order in which obligations are due, ascending."""
+        start = b""
+        while True:
+            rows = self._records.scan(DUE, start, SCAN_COUNT)
+            for place, _ in rows:
+                yield place
+            if len(rows) < SCAN_COUNT:
+                return
+            start = rows[-1][0] + b"\0"
+
+    def _is_free(self, obligation: Obligation, now_ns: int) -> bool:
+        return obligation.due_ns <= now_ns and self._leased_until(obligation) <= now_ns
+
+    def _leased_until(self, obligation: Obligation) -> int:
+        """The end of the lease on the obligation as it is; 0 without one."""
+        leased, until_ns = self._leases.get(obligation.id, (None, 0))
+        return until_ns if leased == obligation else 0
+
+    def _end_lease(self, obligation_id: str, now_there: Obligation | None) -> None:
+        """Unless somebody has leased already what is there now."""
+        with self._lock:
+            leased, _ = self._leases.get(obligation_id, (None, 0))
+            if now_there is None or leased != now_there:
+                self._leases.pop(obligation_id, None)
 
 
 class RecordDeadLetters:
@@ -168,7 +242,6 @@ class RecordDeadLetters:
     def __init__(self, records: Records, clock: Clock) -> None:
         self._records = records
         self._clock = clock
-        self._mutex = KeyedMutex()
         self._lock = threading.Lock()
         self._newest_ns: int | None = None
 
@@ -188,11 +261,14 @@ class RecordDeadLetters:
         return None if value is None else _decode_letter(value)
 
     async def delete(self, letter_id: str) -> bool:
-        async with self._mutex.hold(letter_id):
-            is_there = self._records.get(DEAD_LETTERS, letter_id.encode()) is not None
-            if is_there:
-                await self._records.write([(DELETE, DEAD_LETTERS, letter_id.encode(), b"")])
-            return is_there
+        key = letter_id.encode()
+        value = self._records.get(DEAD_LETTERS, key)
+        if value is None:
+            return False
+        # Of those who delete it at once, one is told that it was there.
+        return await self._records.write(
+            [(ONLY_IF, DEAD_LETTERS, key, value), (DELETE, DEAD_LETTERS, key, b"")]
+        )
 
     async def count_replay(self, letter_id: str) -> int | None:
         async with self._mutex.hold(letter_id):
@@ -214,30 +290,13 @@ class RecordDeadLetters:
             return f"{self._newest_ns:016x}"
 
 
-class KeyedMutex:
-    """Lets one coroutine at a time hold a key, whichever loops and threads they run in."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._held: dict[str, Future[None]] = {}
-
-    @asynccontextmanager
-    async def hold(self, key: str) -> AsyncGenerator[None]:
-        """Wait for the key, hold it, and give it back."""
-        mine: Future[None] = Future()
-        mine.set_running_or_notify_cancel()  # from now on a cancelled waiter can't cancel it
-        while (holder := self._claim(key, mine)) is not mine:
-            await asyncio.wait([asyncio.wrap_future(holder)])
-        try:
-            yield
-        finally:
-            with self._lock:
-                del self._held[key]
-            mine.set_result(None)
-
-    def _claim(self, key: str, mine: Future[None]) -> Future[None]:
-        with self._lock:
-            return self._held.setdefault(key, mine)
+def _ops_to_have(obligation_id: str, obligation: Obligation | None) -> list[RecordOp]:
+    """Store it in its place, or remove what has the id; None is none."""
+    key = obligation_id.encode()
+    if obligation is None:
+        return [(DELETE, OBLIGATIONS, key, b"")]
+    place = (PUT, DUE, _due_key(obligation), b"")
+    return [(PUT, OBLIGATIONS, key, _encode(obligation)), place]
 
 
 def _due_key(obligation: Obligation) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -252,20 +252,32 @@ class DictRecords:
             end = row[0]
         return found
 
-    async def write(self, ops: Sequence[_records.RecordOp]) -> None:
+    async def write(self, ops: Sequence[_records.RecordOp]) -> bool:
         with self._shared.lock:
             self._db.check()
             batch = self._db.batch()
-            self.add(batch, ops)
+            are_all_met = self.add(batch, ops)
             self._shared.write(batch)
+            return are_all_met
 
-    def add(self, batch: WriteBatch, ops: Sequence[_records.RecordOp]) -> None:
-        """Put `ops` into `batch`, under the lock."""
-        fresh: set[bytes] = set()
+    def add(self, batch: WriteBatch, ops: Sequence[_records.RecordOp]) -> bool:
+        """Put `ops` into `batch`, under the lock; whether all conditions were met."""
+        changed: dict[bytes, bytes | None] = {}
+        is_met = are_all_met = True
         for op, space, name, value in ops:
             key = keys.RECORD + text(space) + name
-            if op == _records.DELETE:
+            if op == _records.ANYWAY:
+                is_met = True
+            elif op == _records.ONLY_IF:
+                is_met = self._now(changed, key) == (value or None)
+                are_all_met = are_all_met and is_met
+            elif is_met and op == _records.DELETE:
                 batch.delete(key)
-            elif op == _records.PUT or (key not in fresh and self._db.get(key) is None):
+                changed[key] = None
+            elif is_met and (op == _records.PUT or self._now(changed, key) is None):
                 batch.put(key, value)
-                fresh.add(key)
+                changed[key] = value
+        return are_all_met
+
+    def _now(self, changed: Mapping[bytes, bytes | None], key: bytes) -> bytes | None:
+        return changed[key] if key in changed else self._db.get(key)

@@ -12,6 +12,7 @@ from angzarr.ports.event_store import (
     SEQUENCE_MAX,
     Appended,
     Decision,
+    Dropped,
     Duplicate,
     Limits,
     Obligation,
@@ -20,7 +21,7 @@ from angzarr.ports.event_store import (
 from angzarr.stores import _pages, _rules
 from angzarr.stores import _rocksdict_db as keys
 from angzarr.stores._pages import Page
-from angzarr.stores._records import obligation_ops
+from angzarr.stores._records import RecordObligations
 from angzarr.stores._rocksdict_db import number, text
 from angzarr.stores._rocksdict_ports import DictRecords, DictSnapshots, StreamKey
 from angzarr.stores._rocksdict_streams import (
@@ -46,6 +47,7 @@ class Writer:
         streams: Streams,
         snapshots: DictSnapshots,
         records: DictRecords,
+        obligations: RecordObligations,
         limits: Limits,
         clock: Clock,
     ) -> None:
@@ -54,6 +56,7 @@ class Writer:
         self._db = streams.shared.db
         self._snapshots = snapshots
         self._records = records
+        self._obligations = obligations
         self._limits = limits
         self._clock = clock
 
@@ -70,7 +73,7 @@ class Writer:
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         """As the port says; checks in its order, then one batch."""
@@ -111,14 +114,15 @@ class Writer:
                 and not self._is_undecided(cover, following, put.sequence)
             ):
                 self._snapshots.store(batch, prefix, snapshot, put, snapshot_policy)
-            for obligation in obligations:
-                self._records.add(batch, obligation_ops(obligation))
+            if obligations:
+                self._records.add(batch, self._obligations.append_ops(obligations))
             position = self._streams.log_head
             if pages:
                 position = self._put_commits(batch, following, [commit])
             self._db.write(batch, is_sync=self._shared.is_sync if sync is None else sync)
             self._streams.log_head = position
             self._streams.put_head(stream, following)
+        self._obligations.end_leases(obligations)
         return Appended(expected_sequence, last)
 
     def resolve(self, cover: Cover, stream: StreamKey, decision: Decision) -> bytes | None:

@@ -36,6 +36,7 @@ from angzarr.ports.event_store import (
     Appended,
     Book,
     Decision,
+    Dropped,
     Duplicate,
     Limits,
     LogEntry,
@@ -140,7 +141,7 @@ class MemoryEvents:
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         """All checks first, in the port's order; then changes that can't fail."""
@@ -185,7 +186,10 @@ class MemoryEvents:
                     stream_key, snapshot, snapshot_sequence, retention, snapshot_policy
                 )
             for obligation in obligations:
-                self._obligations.store(obligation)
+                if isinstance(obligation, Dropped):
+                    self._obligations.drop(obligation.id)
+                else:
+                    self._obligations.store(obligation)
         self._waiters.wake()
         return Appended(expected_sequence, expected_sequence + len(pages) - 1)
 

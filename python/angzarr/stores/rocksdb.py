@@ -23,6 +23,7 @@ from angzarr.ports.event_store import (
     Appended,
     Book,
     Decision,
+    Dropped,
     Duplicate,
     Limits,
     LogEntry,
@@ -39,7 +40,6 @@ from angzarr.stores._records import (
     RecordDeadLetters,
     RecordObligations,
     RecordOp,
-    obligation_ops,
 )
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
@@ -145,10 +145,10 @@ class RocksStores:
         self._is_sync = sync
         self._engine = Engine(native, clock)
         records = EngineRecords(self._engine)
-        self.events = RocksEvents(self._engine)
         self.snapshots = RocksSnapshots(self._engine)
         self.positions = RocksPositions(self._engine)
         self.obligations = RecordObligations(records)
+        self.events = RocksEvents(self._engine, self.obligations)
         self.dead_letters = RecordDeadLetters(records, clock)
 
     def facts(self) -> StoreFacts:
@@ -188,9 +188,10 @@ class RocksStores:
 class RocksEvents:
     """The event store; its methods are the port's."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, obligations: RecordObligations) -> None:
         self._engine = engine
         self._native = engine.native
+        self._obligations = obligations
 
     async def append(
         self,
@@ -205,7 +206,7 @@ class RocksEvents:
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         source = _rules.key_of(provenance, external_id) if provenance is not None else None
@@ -222,10 +223,12 @@ class RocksEvents:
             source,
             external_id.encode() or None,
             answer,
-            [op for obligation in obligations for op in obligation_ops(obligation)],
+            self._obligations.append_ops(obligations) if obligations else [],
             sync,
         )
         first, last, is_duplicate = await self._engine.write(change)
+        if obligations and not is_duplicate:
+            self._obligations.end_leases(obligations)
         return Duplicate(first, last) if is_duplicate else Appended(first, last)
 
     async def load(
@@ -389,8 +392,8 @@ class EngineRecords:
     ) -> list[tuple[bytes, bytes]]:
         return self._engine.native.records(space, start, limit, is_reverse)
 
-    async def write(self, ops: Sequence[RecordOp]) -> None:
-        await self._engine.write(Change.records(ops))
+    async def write(self, ops: Sequence[RecordOp]) -> bool:
+        return await self._engine.write(Change.records(ops))
 
 
 def _accepted(found: tuple[list[bytes], bytes] | None) -> Accepted | None:

@@ -20,6 +20,7 @@ from angzarr.ports.event_store import (
     Appended,
     Book,
     Decision,
+    Dropped,
     Duplicate,
     Limits,
     LogEntry,
@@ -60,7 +61,7 @@ class DictStores:
         self.obligations = RecordObligations(records)
         self.dead_letters = RecordDeadLetters(records, clock)
         streams = Streams(shared)
-        writer = Writer(streams, self.snapshots, records, limits, clock)
+        writer = Writer(streams, self.snapshots, records, self.obligations, limits, clock)
         self.events = DictEvents(streams, writer, self.snapshots, self._waiters)
 
     def facts(self) -> StoreFacts:
@@ -112,7 +113,7 @@ class DictEvents:
         provenance: Provenance | None = None,
         external_id: str = "",
         answer: bytes = b"",
-        obligations: Sequence[Obligation] = (),
+        obligations: Sequence[Obligation | Dropped] = (),
         sync: bool | None = None,
     ) -> Appended | Duplicate:
         return self.append_now(

@@ -71,6 +71,14 @@ pub enum RecordOp {
         space: String,
         key: Vec<u8>,
     },
+    /// What follows is done only if the record has this value, or is not there, up to the next condition.
+    OnlyIf {
+        space: String,
+        key: Vec<u8>,
+        value: Option<Vec<u8>>,
+    },
+    /// What follows is done whatever the condition before came to.
+    Anyway,
 }
 
 /// One append; see `EventStore.append` in `python/angzarr/ports/event_store.py` for its contract.
@@ -177,6 +185,7 @@ pub enum Written {
     Count(u64),
     /// The position or cursor in force.
     Value(u64),
+    /// Whether the lease is held; whether all conditions of records were met.
     Flag(bool),
     Done,
 }

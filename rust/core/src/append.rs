@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::key::{self, Family, StreamKey};
 use crate::keys::key_parts;
-use crate::prepare::{PreparedPages, record_key};
+use crate::prepare::PreparedPages;
 use crate::record::{Entry, Kind, Known, range_last};
 use crate::snapshot::SnapshotChange;
 use crate::store::{KEY_PIN, is_main};
@@ -66,7 +66,7 @@ impl Committer {
         if range_last(expected, pages.count) > i64::try_from(SEQUENCE_MAX).unwrap_or(i64::MAX) {
             return Err(Error::SequenceExhausted);
         }
-        let puts = new_records(group, &append.records)?;
+        let (puts, _) = new_records(group, &append.records)?;
         let pending = new_pending(&append, &pages);
         let snapshot = match (snapshot, &append.snapshot) {
             (Some(head), Some(bytes)) if !place.is_undecided(&pending, head.sequence) => {
@@ -259,27 +259,39 @@ fn put_pending(group: &mut Group, own: &StreamKey, pending: &[Pending]) {
 /// Key and value to put, or None to delete.
 pub type RecordChange = (Vec<u8>, Option<Vec<u8>>);
 
-/// What the operations come to, with each seeing those before it.
-pub fn new_records(group: &Group, ops: &[RecordOp]) -> Result<Vec<RecordChange>> {
+/// What the operations come to, with each seeing those before it, and whether all conditions were met.
+pub fn new_records(group: &Group, ops: &[RecordOp]) -> Result<(Vec<RecordChange>, bool)> {
     let mut changes: Vec<RecordChange> = Vec::with_capacity(ops.len());
+    let (mut is_met, mut are_all_met) = (true, true);
     for op in ops {
-        let key = record_key(op);
         match op {
-            RecordOp::Put { value, .. } => changes.push((key, Some(value.clone()))),
-            RecordOp::Delete { .. } => changes.push((key, None)),
-            RecordOp::PutNew { value, .. } => {
-                let before = changes.iter().rev().find(|(changed, _)| *changed == key);
-                let exists = match before {
-                    Some((_, value)) => value.is_some(),
-                    None => group.get(Family::Records, &key)?.is_some(),
-                };
-                if !exists {
+            RecordOp::OnlyIf { space, key, value } => {
+                is_met = record_now(group, &changes, &key::record(space, key))? == *value;
+                are_all_met &= is_met;
+            }
+            RecordOp::Anyway => is_met = true,
+            _ if !is_met => {}
+            RecordOp::Put { space, key, value } => {
+                changes.push((key::record(space, key), Some(value.clone())));
+            }
+            RecordOp::Delete { space, key } => changes.push((key::record(space, key), None)),
+            RecordOp::PutNew { space, key, value } => {
+                let key = key::record(space, key);
+                if record_now(group, &changes, &key)?.is_none() {
                     changes.push((key, Some(value.clone())));
                 }
             }
         }
     }
-    Ok(changes)
+    Ok((changes, are_all_met))
+}
+
+/// The record as the writes before, and these changes, left it.
+fn record_now(group: &Group, changes: &[RecordChange], key: &[u8]) -> Result<Option<Vec<u8>>> {
+    match changes.iter().rev().find(|(changed, _)| changed == key) {
+        Some((_, value)) => Ok(value.clone()),
+        None => group.get(Family::Records, key),
+    }
 }
 
 pub fn apply_records(group: &mut Group, changes: Vec<RecordChange>) {

@@ -167,8 +167,8 @@ impl Committer {
     }
 
     pub fn records(group: &mut Group, ops: &[RecordOp]) -> Result<Written> {
-        let changes = new_records(group, ops)?;
+        let (changes, are_all_met) = new_records(group, ops)?;
         apply_records(group, changes);
-        Ok(Written::Done)
+        Ok(Written::Flag(are_all_met))
     }
 }

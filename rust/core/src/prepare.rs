@@ -2,7 +2,6 @@
 
 use crate::api::{Append, Limits, RecordOp, Write};
 use crate::error::{Error, Result};
-use crate::key;
 use crate::record::Chunks;
 use crate::wire::{Page, Snapshot};
 
@@ -201,16 +200,9 @@ fn space_of(op: &RecordOp) -> &str {
     match op {
         RecordOp::Put { space, .. }
         | RecordOp::PutNew { space, .. }
-        | RecordOp::Delete { space, .. } => space,
-    }
-}
-
-/// The stored key of a record operation.
-pub fn record_key(op: &RecordOp) -> Vec<u8> {
-    match op {
-        RecordOp::Put { space, key, .. }
-        | RecordOp::PutNew { space, key, .. }
-        | RecordOp::Delete { space, key } => key::record(space, key),
+        | RecordOp::Delete { space, .. }
+        | RecordOp::OnlyIf { space, .. } => space,
+        RecordOp::Anyway => "",
     }
 }
 

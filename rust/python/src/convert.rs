@@ -51,7 +51,7 @@ pub fn correlation_of(cover: &Bound<'_, PyAny>) -> PyResult<String> {
         .extract()
 }
 
-/// `(op, space, key, value)` with op 0 put, 1 put unless the key exists, 2 delete.
+/// `(op, space, key, value)` as `_native.pyi` lists the ops.
 pub struct Record(pub RecordOp);
 
 impl<'py> FromPyObject<'_, 'py> for Record {
@@ -63,7 +63,12 @@ impl<'py> FromPyObject<'_, 'py> for Record {
             0 => Ok(Self(RecordOp::Put { space, key, value })),
             1 => Ok(Self(RecordOp::PutNew { space, key, value })),
             2 => Ok(Self(RecordOp::Delete { space, key })),
-            _ => Err(PyValueError::new_err("a record's op is 0, 1 or 2")),
+            3 => {
+                let value = (!value.is_empty()).then_some(value);
+                Ok(Self(RecordOp::OnlyIf { space, key, value }))
+            }
+            4 => Ok(Self(RecordOp::Anyway)),
+            _ => Err(PyValueError::new_err("a record's op is 0 to 4")),
         }
     }
 }

@@ -33,6 +33,7 @@ pytest.register_assert_rewrite(
             "log",
             "reaping",
             "release",
+            "replacing",
             "obligations",
             "positions",
             "read",

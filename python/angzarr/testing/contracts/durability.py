@@ -11,7 +11,15 @@ import pytest
 
 from angzarr.errors import DivergenceConflict, StoreClosed, StoreForked
 from angzarr.ports.dead_letters import DeadLetterQueue
-from angzarr.ports.event_store import COMMIT, Accepted, Appended, EventStore, Obligation, Pending
+from angzarr.ports.event_store import (
+    COMMIT,
+    Accepted,
+    Appended,
+    Dropped,
+    EventStore,
+    Obligation,
+    Pending,
+)
 from angzarr.ports.obligations import ObligationStore
 from angzarr.ports.position_store import PositionStore
 from angzarr.ports.snapshot_store import SnapshotStore
@@ -68,7 +76,10 @@ CALLS: dict[str, Call] = {
     "positions.reset": lambda s: s.positions.reset("proj"),
     "positions.lease": lambda s: s.positions.lease("proj", 0, "me", 30),
     "obligations.put": lambda s: s.obligations.put(DUTY),
+    "obligations.get": lambda s: s.obligations.get("duty-1"),
     "obligations.due": lambda s: s.obligations.due(10),
+    "obligations.next_due": lambda s: s.obligations.next_due(),
+    "obligations.renew": lambda s: s.obligations.renew("duty-1", 9),
     "obligations.retry": lambda s: s.obligations.retry("duty-1", 9, "error"),
     "obligations.close": lambda s: s.obligations.close("duty-1"),
     "dead_letters.put": lambda s: s.dead_letters.put(b""),
@@ -329,6 +340,21 @@ class DurabilityContract(StoreContract):
             DUTY,
             Obligation("duty-2", "kind", b"", due_ns=8, attempts=1, last_error="unreachable"),
         ]
+
+    @pytest.mark.spec("STO-23", "TIMER-2", "TIMER-3")
+    async def test_what_replaced_and_what_was_dropped_survive_reopening(
+        self, opener: Opener
+    ) -> None:
+        stores = await opener()
+        await stores.obligations.put(DUTY)
+        await stores.obligations.put(Obligation("duty-2", "kind", b"", due_ns=6))
+        later = Obligation(DUTY.id, "timer", b"later", due_ns=9, is_replacing=True)
+        await stores.events.append(ALICE, 0, [page(0)], obligations=[later, Dropped("duty-2")])
+
+        obligations = (await opener()).obligations
+
+        assert await obligations.due(8) == []
+        assert await obligations.due(10) == [later]
 
     @pytest.mark.spec("STO-24")
     async def test_dead_letters_survive_reopening(self, opener: Opener) -> None:

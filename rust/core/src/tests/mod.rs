@@ -4,6 +4,7 @@ mod branches;
 mod cascades;
 mod concurrency;
 mod durability;
+mod records;
 mod streams;
 
 use std::path::Path;
