@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final
@@ -16,7 +17,9 @@ from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
+from angzarr.rpc.store import StoreService
 
+_log: Final = logging.getLogger("angzarr")
 _NO_STREAM: Final = Cover("_none", bytes(16))
 """Domains that begin so are reserved (CMD-5); this one is never written to."""
 
@@ -50,11 +53,13 @@ async def serve(
         endpoints={name: c.endpoint for name, c in parts.components.items()},
         clock=parts.clock,
     )
+    store = _store_service(parts)
     watched = _Watched(parts.commands, parts.stores) if parts.commands else None
     server = Server(
         commands=watched,
         queries=parts.queries,
         streams=parts.streams,
+        store=store,
         rpcs=admin.rpcs(),
         components=parts.components,
         options=options,
@@ -67,6 +72,18 @@ async def serve(
     parts.watchers.append(server.health.set)
     await server.start()
     return server
+
+
+def _store_service(parts: Parts) -> StoreService | None:
+    """This process's own store for others, as far as `server.store_access` goes (DEP-11)."""
+    config = parts.config
+    access = config.server.store_access
+    if access == "off" or config.storage.type == "grpc":
+        return None
+    if access == "any" and not config.transport.tls.require_client_cert:
+        _log.warning("server.store_access is any: who reaches the server can change its store")
+    limit = config.server.message_size_kb * 1024
+    return StoreService(parts.stores, message_bytes_max=limit, is_local_only=access == "local")
 
 
 def _qualifier(parts: Parts) -> str:
