@@ -10,13 +10,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import grpc.aio
 import pytest
+from grpc_health.v1 import health_pb2
 
 from angzarr import Aggregate, App, applies, assembly, command, reject
 from angzarr.client import connect
 from angzarr.config import load
 from angzarr.errors import AngzarrError, InvalidInput, StoreUnavailable
 from angzarr.ports.event_store import LogEntry
+from angzarr.rpc import store_link
 from angzarr.rpc.remote_store import RemoteStores
 from angzarr.rpc.server import Server
 from angzarr.testing.clock import ManualClock
@@ -46,6 +49,7 @@ class Account(Aggregate, domain="account"):
         self.balance_cents += event.amount_cents
 
 
+SERVING = health_pb2.HealthCheckResponse(status="SERVING").SerializeToString()
 SNAPSHOTS = {"snapshots.every": 2, "snapshots.keep_last": 2}
 
 
@@ -226,9 +230,40 @@ async def test_an_app_waits_for_its_store_to_come(monkeypatch: pytest.MonkeyPatc
         await server.stop(0)
 
 
+@pytest.mark.spec("DEP-11", "OPS-1")
+async def test_who_has_lost_a_store_elsewhere_serves_again_when_it_is_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody sends commands to a server that does not serve, so it has to look by itself."""
+    monkeypatch.setattr(store_link, "CONNECT_S", 0.2)
+    async with App(Account, store="memory://") as owner:
+        server = await owner.serve(port=0)
+        port = int(server.addresses[0].rpartition(":")[2])
+        async with App(Account, store=f"grpc://127.0.0.1:{port}") as user:
+            other = await user.serve(port=0)
+            await server.stop(0)
+            async with connect(other.addresses[0]) as client:
+                with pytest.raises(AngzarrError):
+                    await client.domain(Account).send("alice", Deposit(1))
+            lost = other.health.is_serving()
+            server = await owner.serve(port=port)
+
+            channel = grpc.aio.insecure_channel(other.addresses[0])
+            watch = channel.unary_stream("/grpc.health.v1.Health/Watch")
+            async for state in watch(b""):
+                if state == SERVING:
+                    break
+
+            assert (lost, other.health.is_serving()) == (False, True)
+            await channel.close()
+            await other.stop(0)
+        await server.stop(0)
+
+
 @pytest.mark.spec("DEP-11", "OPS-2")
 async def test_a_store_that_does_not_come_stops_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(assembly, "STORE_WAIT_S", 0)
+    monkeypatch.setattr(store_link, "CONNECT_S", 0.2)
 
     with pytest.raises(StoreUnavailable, match="grpc://127"):
         await App(Account, store="grpc://127.0.0.1:9").start()
