@@ -262,7 +262,7 @@ async def test_a_configuration_may_be_given_whole(tmp_path: Path) -> None:
 
 
 async def test_a_store_url_of_an_unknown_scheme_names_the_known_ones() -> None:
-    with pytest.raises(InvalidInput, match="'rocksdb', 'rocksdict' or 'memory'"):
+    with pytest.raises(InvalidInput, match="'rocksdb', 'rocksdict', 'memory' or 'grpc'"):
         await App(Basket, store="files://x").start()
 
 

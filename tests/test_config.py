@@ -112,7 +112,7 @@ def test_a_value_outside_its_range_names_key_value_and_range(tmp_path: Path, val
 def test_a_choice_that_does_not_exist_names_those_that_do(tmp_path: Path) -> None:
     error = refusal(tmp_path, ANGZARR__STORAGE__TYPE="rocks")
 
-    assert error.limit == "'rocksdb', 'rocksdict' or 'memory'"
+    assert error.limit == "'rocksdb', 'rocksdict', 'memory' or 'grpc'"
 
 
 @pytest.mark.spec("OPS-8")

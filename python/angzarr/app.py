@@ -20,7 +20,7 @@ from angzarr.assembly import Definition, Parts
 from angzarr.caller import Caller
 from angzarr.caller_sync import SyncCaller
 from angzarr.components import Component
-from angzarr.config import Config, load
+from angzarr.config import Config, load, store_settings
 from angzarr.local_transport import Calls, LocalTransport
 from angzarr.ports.clock import Clock, SystemClock
 from angzarr.ports.stores import Stores
@@ -36,8 +36,9 @@ class App(Caller):
     """Aggregates on a store, called like a server (`angzarr.caller.Caller`), in this process.
 
     definitions: Aggregate and Upcaster classes.
-    store: a URL, `rocksdb://PATH`, `rocksdict://PATH` or `memory://`; None leaves it to the
-    configuration, whose
+    store: a URL, `rocksdb://PATH`, `rocksdict://PATH` or `memory://`, or the store of another
+    process's server,
+        `grpc://HOST:PORT` or `grpc+unix:///PATH`; None leaves it to the configuration, whose
         default is rocksdb://data.
     sync: whether events are durable when a call returns; None leaves it to the configuration: yes.
     config: a Config, a file's path, or dotted keys with values; None reads the sources of OPS-8 at
@@ -191,12 +192,4 @@ class _Owning(LocalTransport):
 def _code(store: str | None, sync: bool | None) -> dict[str, object]:
     """The configuration's keys that the constructor's arguments stand for."""
     code: dict[str, object] = {} if sync is None else {"storage.sync": sync}
-    if store is None:
-        return code
-    scheme, separator, path = store.partition("://")
-    if not separator:
-        scheme, path = "rocksdb", store
-    code["storage.type"] = scheme
-    if path:
-        code["storage.path"] = path
-    return code
+    return code if store is None else {**code, **store_settings(store)}

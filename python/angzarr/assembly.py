@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from angzarr import calls
-from angzarr.components import COORDINATOR, QUERY, STREAM, Component
+from angzarr.components import COORDINATOR, LOCAL, QUERY, STREAM, Component, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import (
     CommandCoordinator,
@@ -22,7 +24,7 @@ from angzarr.coordinators import (
 )
 from angzarr.coordinators.dead_letters import Redelivery
 from angzarr.deadletters import redirected
-from angzarr.errors import InvalidInput
+from angzarr.errors import InvalidInput, StoreUnavailable
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.local import LocalCommandHandler
 from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
@@ -41,6 +43,11 @@ if TYPE_CHECKING:
     from angzarr.rpc.tls import TlsFiles
 
 Definition = type[Aggregate] | type[Upcaster]
+
+STORE_WAIT_S: Final = 120.0
+"""How long a start waits for a store elsewhere."""
+STORE_PAUSE_S_MIN: Final = 0.1
+STORE_PAUSE_S_MAX: Final = 5.0
 
 _log: Final = logging.getLogger("angzarr")
 
@@ -86,22 +93,63 @@ async def assemble(
     definitions: Sequence[Definition],
     clock: Clock,
 ) -> Parts:
-    """Open the store and start the selected components.
+    """Open the store and start the selected components; a store elsewhere is waited for.
 
     Raises StoreLocked, StoreUnavailable, FormatTooNew, CorruptData, InvalidInput; then nothing
     stays open.
     """
-    storage = config.storage
-    stores = open_stores(storage.url, sync=storage.sync, limits=config.limits.store, clock=clock)
-    parts = Parts(config, components, stores, clock)
+    parts = Parts(config, components, open_store(config, clock), clock)
     try:
-        parts.stores = redirected(stores, config.dlq.targets, clock)
+        if config.storage.type == "grpc":
+            await _reach(parts.stores)
+        parts.stores = redirected(parts.stores, config.dlq.targets, clock)
         await _start(parts, definitions)
     except BaseException:
         await parts.stop()
         raise
     _warn(parts)
     return parts
+
+
+def open_store(config: Config, clock: Clock) -> Stores:
+    """The configured store: this process's own, or the one of another process's server.
+
+    Raises as `stores.open_stores`.
+    """
+    storage = config.storage
+    if storage.type != "grpc":
+        limits = config.limits.store
+        return open_stores(storage.url, sync=storage.sync, limits=limits, clock=clock)
+    # gRPC is loaded only where something is remote.
+    from angzarr.rpc.remote_store import RemoteStores
+
+    key, allowed = "storage.address", "tcp://host:port or unix:///path of the server with the store"
+    try:
+        endpoint = parse_endpoint(storage.address, key)
+    except InvalidInput as error:
+        raise InvalidInput(key, allowed, storage.address) from error
+    if endpoint == LOCAL:
+        raise InvalidInput(key, allowed, endpoint)
+    return RemoteStores(endpoint, sync=storage.sync, tls=tls_files(config))
+
+
+async def _reach(stores: Stores) -> None:
+    """Wait for a store elsewhere, whose process may start after this one (OPS-2).
+
+    Raises StoreUnavailable after STORE_WAIT_S.
+    """
+    deadline = time.monotonic() + STORE_WAIT_S
+    pause_s = STORE_PAUSE_S_MIN
+    while True:
+        try:
+            await stores.events.log_head()
+            return
+        except StoreUnavailable as error:
+            if time.monotonic() >= deadline:
+                raise
+            _log.warning("waiting for it: %s", error)
+        await asyncio.sleep(pause_s)
+        pause_s = min(2 * pause_s, STORE_PAUSE_S_MAX)
 
 
 async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:

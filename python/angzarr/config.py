@@ -13,6 +13,7 @@ release does not have stop the start with InvalidInput (OPS-9).
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
@@ -40,13 +41,17 @@ class Section(BaseModel):
 
 
 class Server(Section):
-    """How this process serves. grace_s: what running calls get on SIGTERM (OPS-3)."""
+    """How this process serves. grace_s: what running calls get on SIGTERM (OPS-3).
+
+    store_access: who may use this process's store by way of its port (DEP-11).
+    """
 
     host: str = "127.0.0.1"
     port: Port = DEFAULT_PORT
     grace_s: Annotated[float, Field(ge=0, le=3600)] = 10.0
     reflection: bool = True
     message_size_kb: Annotated[int, Field(ge=64, le=2_000_000)] = 10_240
+    store_access: Literal["off", "local", "any"] = "local"
 
 
 class Tcp(Section):
@@ -93,16 +98,24 @@ class SnapshotsEnable(Section):
 
 
 class Storage(Section):
-    """The store. path: its directory. sync: durable on return of each append (STO-2)."""
+    """The store. path: its directory. sync: durable on return of each append (STO-2).
 
-    type: Literal["rocksdb", "rocksdict", "memory"] = "rocksdb"
+    address: of the server that has it open, for the type grpc (DEP-11).
+    """
+
+    type: Literal["rocksdb", "rocksdict", "memory", "grpc"] = "rocksdb"
     path: str = "data"
+    address: str = ""
     sync: bool = True
     snapshots_enable: SnapshotsEnable = SnapshotsEnable()
 
     @property
     def url(self) -> str:
         """The store's URL, as `angzarr.stores.open_stores` takes it."""
+        if self.type == "grpc":
+            is_socket = self.address.startswith(("/", "unix:"))
+            path = re.sub("^(unix:|tcp:)?(//)?", "", self.address)
+            return f"grpc+unix://{path}" if is_socket else f"grpc://{path}"
         return "memory://" if self.type == "memory" else f"{self.type}://{self.path}"
 
 
@@ -328,6 +341,17 @@ def load(
     layers.add_environment(variables)
     layers.add_code(code or {})
     return _checked(layers)
+
+
+def store_settings(url: str) -> dict[str, str]:
+    """The keys of `storage` that a store's URL stands for; without a scheme it is a path."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        scheme, rest = "rocksdb", url
+    if scheme in ("grpc", "grpc+unix"):
+        kind = "tcp" if scheme == "grpc" else "unix"
+        return {"storage.type": "grpc", "storage.address": f"{kind}://{rest}"}
+    return {"storage.type": scheme} | ({"storage.path": rest} if rest else {})
 
 
 def _checked(layers: sources.Layers) -> Config:

@@ -81,7 +81,7 @@ LATER: Final[Mapping[str, str]] = {
 }
 """Keys of the specification whose parts are not in this release: refused, not ignored (OPS-9)."""
 
-LATER_STORES: Final = {"postgres", "postgresql", "sqlite", "redis", "nats", "grpc"}
+LATER_STORES: Final = {"postgres", "postgresql", "sqlite", "redis", "nats"}
 
 LATER_TARGETS: Final = {"amqp", "kafka", "pubsub", "sns-sqs", "nats", "database"}
 """Types of `dlq.targets` that are not here yet; so are those that begin with `offload_`."""
@@ -350,10 +350,10 @@ def _is_later(key: str, value: object, origin: str) -> bool:
     if key == "storage.type" and str(value) in LATER_STORES:
         raise InvalidInput(
             key,
-            "rocksdb, rocksdict or memory",
+            "rocksdb, rocksdict, memory or grpc",
             value,
             f"{key} = {value} ({origin}): the {value} store is not in this release; "
-            "use rocksdb, rocksdict or memory",
+            "use rocksdb, rocksdict, memory or grpc",
         )
     if key == "discovery" and str(value) != "static":
         raise InvalidInput(

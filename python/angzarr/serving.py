@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final
@@ -9,7 +12,7 @@ from typing import Final
 from angzarr.assembly import Parts, tls_files
 from angzarr.coordinators import DlqAdmin
 from angzarr.cover import Cover
-from angzarr.errors import StorageFailed, StoreUnavailable
+from angzarr.errors import StorageFailed, StoreClosed, StoreUnavailable
 from angzarr.ports.components import CallContext
 from angzarr.ports.stores import Stores
 from angzarr.routing import Commands
@@ -18,7 +21,13 @@ from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
 from angzarr.rpc.services import dlq_rpcs
+from angzarr.rpc.store import StoreService
 
+LOOK_S_MIN: Final = 0.1
+LOOK_S_MAX: Final = 5.0
+"""Between two looks for a store that is lost."""
+
+_log: Final = logging.getLogger("angzarr")
 _NO_STREAM: Final = Cover("_none", bytes(16))
 """Domains that begin so are reserved (CMD-5); this one is never written to."""
 
@@ -52,11 +61,13 @@ async def serve(
         endpoints={name: c.endpoint for name, c in parts.components.items()},
         clock=parts.clock,
     )
+    store = _store_service(parts)
     watched = _Watched(parts.commands, parts.stores) if parts.commands else None
     server = Server(
         commands=watched,
         queries=parts.queries,
         streams=parts.streams,
+        store=store,
         rpcs=(*admin.rpcs(), *dlq_rpcs(_dead_letters(parts, watched))),
         components=parts.components,
         options=options,
@@ -81,6 +92,18 @@ def _dead_letters(parts: Parts, commands: Commands | None) -> DlqAdmin:
     )
 
 
+def _store_service(parts: Parts) -> StoreService | None:
+    """This process's own store for others, as far as `server.store_access` goes (DEP-11)."""
+    config = parts.config
+    access = config.server.store_access
+    if access == "off" or config.storage.type == "grpc":
+        return None
+    if access == "any" and not config.transport.tls.require_client_cert:
+        _log.warning("server.store_access is any: who reaches the server can change its store")
+    limit = config.server.message_size_kb * 1024
+    return StoreService(parts.stores, message_bytes_max=limit, is_local_only=access == "local")
+
+
 def _qualifier(parts: Parts) -> str:
     """The one domain that is decided on here, else `all`."""
     domains = [c.domain for c in parts.components.values() if c.name.startswith("aggregate:")]
@@ -95,6 +118,7 @@ class _Watched:
         self._stores = stores
         self.health: Health | None = None
         self._is_lost = False
+        self._looking: asyncio.Task[None] | None = None
 
     async def handle_command(self, request: bytes, context: CallContext) -> bytes:
         """CommandRequest → CommandResponse."""
@@ -116,20 +140,40 @@ class _Watched:
         try:
             answer = await work
         except (StoreUnavailable, StorageFailed):
-            self._is_lost = True
-            if self.health:
-                self.health.block("store")
+            self._lose()
             raise
-        if self._is_lost and await self._takes_writes():
-            self._is_lost = False
-            if self.health:
-                self.health.unblock("store")
+        if self._is_lost:
+            with contextlib.suppress(StoreUnavailable):
+                await self._regain()
         return answer
 
-    async def _takes_writes(self) -> bool:
-        """Told by a write that changes nothing: a repeated command is answered without one."""
-        try:
-            await self._stores.snapshots.delete(_NO_STREAM)
-        except StoreUnavailable:
-            return False
-        return True
+    def _lose(self) -> None:
+        self._is_lost = True
+        if self.health:
+            self.health.block("store")
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.ensure_future(self._look())
+
+    async def _look(self) -> None:
+        """Look for the store until it is back: who does not serve is sent no commands to show it.
+
+        A store that was closed here does not come back.
+        """
+        pause_s = LOOK_S_MIN
+        while self._is_lost:
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, LOOK_S_MAX)
+            try:
+                await self._regain()
+            except StoreClosed:
+                return
+            except StoreUnavailable:
+                continue
+
+    async def _regain(self) -> None:
+        """Serve again if the store takes writes, which is told by one that changes nothing: a
+        repeated command is answered without one. Raises StoreUnavailable."""
+        await self._stores.snapshots.delete(_NO_STREAM)
+        self._is_lost = False
+        if self.health:
+            self.health.unblock("store")

@@ -68,6 +68,46 @@ def test_a_store_in_use_is_described_by_its_server(
     assert f"at {address}" in done.stdout
 
 
+@pytest.mark.spec("DEP-11")
+def test_a_store_elsewhere_is_described_as_its_server_says(
+    run: Run, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANGZARR__STORAGE__TYPE", "grpc")
+    monkeypatch.setenv("ANGZARR__STORAGE__ADDRESS", address)
+
+    done = run("doctor")
+
+    rows = {tuple(line.split()) for line in done.stdout.splitlines()}
+    assert done.exit_code == 0
+    assert ("url", f"grpc://{address}") in rows
+    assert any(row[0:1] == ("server",) and "rocksdict://" in row[1] for row in rows)
+
+
+@pytest.mark.spec("DEP-11")
+def test_a_store_elsewhere_that_is_away_is_said_to_be_so(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANGZARR__STORAGE__TYPE", "grpc")
+    monkeypatch.setenv("ANGZARR__STORAGE__ADDRESS", "127.0.0.1:9")
+
+    done = run("doctor")
+
+    assert done.exit_code == 0
+    assert "store grpc://127.0.0.1:9 is unavailable" in done.stdout
+
+
+def test_a_store_elsewhere_is_not_verified_from_here(
+    run: Run, address: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ANGZARR__STORAGE__TYPE", "grpc")
+    monkeypatch.setenv("ANGZARR__STORAGE__ADDRESS", address)
+
+    done = run("doctor", "--verify")
+
+    assert done.exit_code == 2
+    assert "--verify is for rocksdb stores" in done.stderr
+
+
 def test_a_wrong_setting_is_exit_code_2(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANGZARR__LIMITS__WRITER_QUEU", "77")
 

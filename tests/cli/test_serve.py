@@ -103,6 +103,22 @@ def test_a_second_server_on_a_store_says_who_has_it(
     assert first.process.poll() is None
 
 
+@pytest.mark.spec("DEP-10", "DEP-11")
+def test_a_second_server_may_use_the_store_of_the_first(start: Start, run: Run) -> None:
+    first = start()
+    second = start("--store", f"grpc://{first.address}")
+    deposit = ("account", "alice", "Deposit", '{"amount_cents": 5}')
+
+    done = run("send", *deposit, "--address", second.address)
+
+    assert done.exit_code == 0
+    with connect_sync(first.address) as client:
+        found = [event.payload for event in client.domain("account").events("alice")]
+    assert found == [{"amount_cents": 5}]
+    assert second.end(signal.SIGTERM) == (0, "")
+    assert first.end(signal.SIGTERM) == (0, "")
+
+
 def test_a_port_that_is_taken_is_exit_code_2(start: Start, run: Run, bank: Path) -> None:
     port = start().address.rpartition(":")[2]
 

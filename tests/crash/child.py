@@ -1,7 +1,8 @@
 """The process that crash tests kill: many tasks write to one store and print what was acknowledged.
 
 Reads one line of JSON from stdin: path, round, client_count, is_sync, failpoints, backup (a
-directory or ""). Runs until it is killed, or until stdin is closed.
+directory or ""), url (of a store elsewhere, or ""). Runs until it is killed, or until stdin is
+closed; with 3 it ends when the store elsewhere is gone.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import sys
 from itertools import count
 from pathlib import Path
 
-from workload import EDITION, page_of, provenance_of, snapshot_of, stream_of
+from workload import EDITION, changes_of, page_of, provenance_of, snapshot_of, stream_of
 
 from angzarr.cover import Cover
-from angzarr.errors import SequenceConflict
-from angzarr.ports.event_store import COMMIT, ROLLBACK, Obligation
+from angzarr.errors import SequenceConflict, StoreUnavailable
+from angzarr.ports.event_store import COMMIT, ROLLBACK
 from angzarr.ports.stores import Stores
 from angzarr.stores import open_stores
 
@@ -63,7 +64,7 @@ class Client:
                     first,
                     pages,
                     provenance=provenance_of(label) if step % 3 == 0 else None,
-                    obligations=[Obligation(label, "duty", b"", 1)] if step % 4 == 1 else (),
+                    obligations=changes_of(label, step, f"timer-{self.number}"),
                     snapshot=snapshot_of(first + page_count - 1) if step % 5 == 2 else None,
                 )
             except SequenceConflict:
@@ -86,7 +87,8 @@ class Client:
 
 async def main(job: dict[str, object]) -> None:
     os.environ["ANGZARR_FAILPOINTS"] = str(job["failpoints"])
-    stores = open_stores(f"rocksdb://{job['path']}", sync=bool(job["is_sync"]))
+    url = str(job["url"] or f"rocksdb://{job['path']}")
+    stores = open_stores(url, sync=bool(job["is_sync"]))
     acknowledge("open")
     clients = [
         Client(stores, int(str(job["round"])), n) for n in range(int(str(job["client_count"])))
@@ -103,4 +105,10 @@ async def main(job: dict[str, object]) -> None:
 if __name__ == "__main__":
     line = sys.stdin.readline()
     if line:
-        asyncio.run(main(json.loads(line)))
+        job = json.loads(line)
+        try:
+            asyncio.run(main(job))
+        except* StoreUnavailable:
+            if not job["url"]:
+                raise
+            os._exit(3)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import selectors
 import signal
 import subprocess
@@ -15,12 +16,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from workload import DOMAIN, EDITION, label_of, provenance_of
+from workload import DOMAIN, EDITION, changes_of, label_of, provenance_of
 
 from angzarr import wire
 from angzarr.cover import Cover
 from angzarr.ports.clock import SystemClock
-from angzarr.ports.event_store import EventStore, Limits
+from angzarr.ports.event_store import Dropped, EventStore, Limits
 from angzarr.ports.stores import Stores
 from angzarr.stores import rocksdb
 
@@ -90,8 +91,9 @@ class Child:
         is_sync: bool = True,
         failpoints: str = "",
         backup: str = "",
+        url: str = "",
     ) -> None:
-        """Give it its job."""
+        """Give it its job. url: of the store, where another process has it open."""
         job = {
             "path": str(path),
             "round": round_number,
@@ -99,6 +101,7 @@ class Child:
             "is_sync": is_sync,
             "failpoints": failpoints,
             "backup": backup,
+            "url": url,
         }
         assert self.process.stdin
         self.process.stdin.write(json.dumps(job).encode() + b"\n")
@@ -213,8 +216,10 @@ async def _check_parts(stores: Stores, streams: Streams, acknowledged: Acknowled
         if not _is_marker(page)
     }
     steps = {label: int(label.rsplit("n")[-1]) for label in written_on if not label.endswith("x")}
-    duties = {duty.id for duty in await stores.obligations.due(2**62, limit=10**6, lease_s=0)}
+    kept = await stores.obligations.due(2**62, limit=10**6, lease_s=0)
+    duties = {duty.id for duty in kept if duty.kind == "duty"}
     assert duties == {label for label, step in steps.items() if step % 4 == 1}
+    assert {duty.id: duty.payload for duty in kept if duty.kind == "timer"} == _timers(steps)
     for label, step in steps.items():
         if step % 3 == 0:
             found = await stores.events.find_by_provenance(written_on[label], provenance_of(label))
@@ -232,6 +237,19 @@ async def _check_parts(stores: Stores, streams: Streams, acknowledged: Acknowled
         letter = await stores.dead_letters.get(letter_id)
         assert letter is not None, letter_id
         assert letter.letter == label.encode()
+
+
+def _timers(steps: dict[str, int]) -> dict[str, bytes]:
+    """Each client's timer as the last of its batches that touched it has left it."""
+    timers: dict[str, bytes] = {}
+    in_order = sorted(((*map(int, re.findall(r"\d+", label)),), label) for label in steps)
+    for (_, client, step), label in in_order:
+        for change in changes_of(label, step, f"timer-{client}"):
+            if isinstance(change, Dropped):
+                timers.pop(change.id, None)
+            elif change.is_replacing:
+                timers[change.id] = change.payload
+    return timers
 
 
 async def check_log(events: EventStore, streams: Streams) -> None:

@@ -11,6 +11,7 @@ from typing import Final
 from angzarr import wire
 from angzarr.cover import Cover, Provenance, root_of
 from angzarr.ports.clock import SystemClock
+from angzarr.ports.event_store import Dropped, Obligation
 
 DOMAIN: Final = "crash"
 EDITION: Final = "what-if"
@@ -45,6 +46,15 @@ def snapshot_of(sequence: int) -> bytes:
 def provenance_of(label: str) -> Provenance:
     """The idempotency key of a batch."""
     return Provenance(Cover("source", root_of("source")), 0, component=label)
+
+
+def changes_of(label: str, step: int, timer: str) -> list[Obligation | Dropped]:
+    """What the batch of a step does to obligations: a duty of its own, or the client's timer."""
+    if step % 4 == 1:
+        return [Obligation(label, "duty", b"", 1)]
+    if step % 8 == 6:
+        return [Obligation(timer, "timer", label.encode(), step, is_replacing=True)]
+    return [Dropped(timer)] if step % 16 == 15 else []
 
 
 def stream_of(name: str, edition: str = "") -> Cover:

@@ -15,6 +15,10 @@ from angzarr.ports.components import CallContext
 from angzarr.rpc.client_transport import GrpcTransport
 from angzarr.rpc.server import Server, ServerOptions
 from angzarr.rpc.services import Rpc
+from angzarr.stores import open_stores
+from angzarr.testing.clock import ManualClock
+
+from .served_stores import Host, WaitedFor
 
 
 @dataclass
@@ -215,3 +219,20 @@ async def opened() -> AsyncIterator[Callable[..., Awaitable[Opened]]]:
             return Opened(server, address, channel)
 
         yield start
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+async def host(clock: ManualClock) -> AsyncIterator[Host]:
+    """A process that has a store in memory open for others."""
+    stores = open_stores("memory://", clock=clock)
+    stores.events = events = WaitedFor(stores.events)  # type: ignore[misc, assignment]
+    host = Host(stores)
+    host.waited_for_by = events.waited_for_by
+    await host.start()
+    yield host
+    await host.close()

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61ngzarr/store.proto\x12\x07\x61ngzarr\"<\n\tStoreCall\x12\x0c\n\x04port\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\"\x1d\n\x0bStoreAnswer\x12\x0e\n\x06result\x18\x01 \x01(\x0c\x32@\n\x0cStoreService\x12\x30\n\x04\x43\x61ll\x12\x12.angzarr.StoreCall\x1a\x14.angzarr.StoreAnswerb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61ngzarr/store.proto\x12\x07\x61ngzarr\"<\n\tStoreCall\x12\x0c\n\x04port\x18\x01 \x01(\t\x12\x0e\n\x06method\x18\x02 \x01(\t\x12\x11\n\targuments\x18\x03 \x01(\x0c\"\x1d\n\x0bStoreAnswer\x12\x0e\n\x06result\x18\x01 \x01(\x0c\x32t\n\x0cStoreService\x12\x30\n\x04\x43\x61ll\x12\x12.angzarr.StoreCall\x1a\x14.angzarr.StoreAnswer\x12\x32\n\x04Read\x12\x12.angzarr.StoreCall\x1a\x14.angzarr.StoreAnswer0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,5 +36,5 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STOREANSWER']._serialized_start=94
   _globals['_STOREANSWER']._serialized_end=123
   _globals['_STORESERVICE']._serialized_start=125
-  _globals['_STORESERVICE']._serialized_end=189
+  _globals['_STORESERVICE']._serialized_end=241
 # @@protoc_insertion_point(module_scope)

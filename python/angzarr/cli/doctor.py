@@ -18,14 +18,16 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from angzarr import stores, wire
+from angzarr import wire
 from angzarr.app import App
+from angzarr.assembly import open_store
 from angzarr.cli import options
 from angzarr.cli.events import PIPE_COLUMNS
 from angzarr.cli.loading import load_app
 from angzarr.cli.outcome import UNREACHABLE, USAGE, fail, told
 from angzarr.config import Config
-from angzarr.errors import RemoteError, StoreLocked
+from angzarr.errors import RemoteError, StoreLocked, StoreUnavailable
+from angzarr.ports.clock import SystemClock
 from angzarr.ports.stores import StoreFacts
 from angzarr.version import version
 
@@ -62,7 +64,8 @@ def doctor(
         _show_settings(console, settings)
         _show_disk(console, settings)
         storage = settings.storage
-        if storage.type != "memory" and not Path(storage.path).exists():
+        is_on_disk = storage.type not in ("memory", "grpc")
+        if is_on_disk and not Path(storage.path).exists():
             _section(console, "Store", Text(f"{storage.url}: not there; the first start makes it"))
             return
         asyncio.run(_show_store(console, settings, address, verify))
@@ -92,7 +95,7 @@ def _show_settings(console: Console, config: Config) -> None:
 
 
 def _show_disk(console: Console, config: Config) -> None:
-    if config.storage.type == "memory":
+    if config.storage.type in ("memory", "grpc"):
         return
     directory = _existing(Path(config.storage.path))
     try:
@@ -121,9 +124,11 @@ def flush_us(directory: Path, rounds: int = FLUSH_ROUNDS) -> tuple[float, float,
 
 
 async def _show_store(console: Console, config: Config, address: str, verify: bool) -> None:
-    storage = config.storage
+    if config.storage.type == "grpc":
+        _section(console, "Store", await _ask_remote(config))
+        return
     try:
-        opened = stores.open_stores(storage.url, sync=storage.sync, limits=config.limits.store)
+        opened = open_store(config, SystemClock())
     except StoreLocked as locked:
         if verify:
             raise fail(f"{locked}; --verify needs the store for itself", UNREACHABLE) from None
@@ -131,6 +136,20 @@ async def _show_store(console: Console, config: Config, address: str, verify: bo
         return
     try:
         _section(console, "Store", _facts(opened.facts(), await opened.events.log_head()))
+    finally:
+        await opened.close()
+
+
+async def _ask_remote(config: Config) -> Table | Text:
+    """What is told of a store that another process's server has open."""
+    from angzarr.rpc.remote_store import RemoteStores
+
+    opened = open_store(config, SystemClock())
+    assert isinstance(opened, RemoteStores)
+    try:
+        return _facts(await opened.ask_facts(), await opened.events.log_head())
+    except StoreUnavailable as error:
+        return Text(str(error))
     finally:
         await opened.close()
 

@@ -15,6 +15,7 @@ from angzarr.app import App
 from angzarr.cli import options
 from angzarr.cli.loading import load_app
 from angzarr.cli.outcome import told
+from angzarr.config import store_settings
 from angzarr.config_sources import Flag
 
 
@@ -27,7 +28,11 @@ def serve(
     uds: Annotated[Path | None, typer.Option(help="Listen on this Unix socket, too.")] = None,
     data: options.Data = None,
     store: Annotated[
-        str, typer.Option(help="rocksdb://PATH, rocksdict://PATH or memory:// [rocksdb://data].")
+        str,
+        typer.Option(
+            help="rocksdb://PATH, rocksdict://PATH, memory://, or another server's: "
+            "grpc://HOST:PORT, grpc+unix:///PATH [rocksdb://data]."
+        ),
     ] = "",
     select: options.Select = "",
     config: options.ConfigFile = None,
@@ -44,10 +49,8 @@ def serve(
     with told():
         app = load_app(module)
         if store:
-            scheme, _, path = store.rpartition("://")
-            more["storage.type"] = Flag(scheme or "rocksdb", "--store")
-            if path:
-                more["storage.path"] = Flag(path, "--store")
+            settings = store_settings(store).items()
+            more |= {key: Flag(value, "--store") for key, value in settings}
         options.configure(app, config=config, data=data, select=select, more=more)
         options.start_logging(app.config.log.filter)
         asyncio.run(_serve(app, uds))

@@ -20,6 +20,8 @@ METADATA_BYTES_MAX: Final = 64 * 1024
 
 Metadata = tuple[tuple[str, str | bytes], ...]
 
+_NONE: Final[Mapping[str, int | str]] = {}
+
 _HOP_KEYS = frozenset(
     {"user-agent", "te", "content-type", "host", "connection", "accept-encoding", "via"}
 )
@@ -46,10 +48,18 @@ def is_tls(endpoint: str, tls: TlsFiles | None) -> bool:
 
 
 def open_channel(
-    endpoint: str, *, tls: TlsFiles | None = None, message_size_kb: int = MESSAGE_SIZE_KB
+    endpoint: str,
+    *,
+    tls: TlsFiles | None = None,
+    message_size_kb: int = MESSAGE_SIZE_KB,
+    more: Mapping[str, int | str] = _NONE,
 ) -> grpc.aio.Channel:
-    """A channel that is kept and reconnects by itself; connecting begins with the first call."""
-    target, options = target_of(endpoint), options_for(tls, message_size_kb)
+    """A channel that is kept and reconnects by itself; connecting begins with the first call.
+
+    more: gRPC's own options beside, or in place of, those of `options_for`.
+    """
+    target = target_of(endpoint)
+    options = tuple({**dict(options_for(tls, message_size_kb)), **more}.items())
     if is_tls(endpoint, tls):
         credentials = channel_credentials(tls or TlsFiles())
         return grpc.aio.secure_channel(target, credentials, options=options)

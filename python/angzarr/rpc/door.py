@@ -156,7 +156,7 @@ class Door:
         return self._exchanging(rpc, rpc.whole)
 
     def _unary(self, rpc: Rpc, call: Unary) -> Run:
-        limit, is_local_only = self._limit, rpc.is_local_only
+        limit, is_local_only, status_of = self._limit, rpc.is_local_only, rpc.status
         reply, tasks = self._native.reply, self._tasks
 
         async def run(id: int, request: bytes | None, context: CallContext, peer: str) -> None:
@@ -181,6 +181,8 @@ class Door:
         return run
 
     def _exchanging(self, rpc: Rpc, answer: Callable[[_Exchange], Awaitable[Status]]) -> Run:
+        status_of = rpc.status
+
         async def run(exchange: _Exchange) -> None:
             try:
                 check_peer(rpc, exchange.peer)

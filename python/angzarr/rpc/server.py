@@ -23,6 +23,7 @@ from angzarr.rpc.services import (
     query_rpcs,
     stream_rpcs,
 )
+from angzarr.rpc.store import StoreService
 from angzarr.rpc.tls import TlsFiles
 
 DEFAULT_PORT: Final = 1310
@@ -61,6 +62,7 @@ class Server:
         queries: Queries | None = None,
         streams: Streams | None = None,
         admin: Admin | None = None,
+        store: StoreService | None = None,
         rpcs: Iterable[Rpc] = (),
         components: Iterable[str] = (),
         options: ServerOptions | None = None,
@@ -71,6 +73,7 @@ class Server:
             *(query_rpcs(queries) if queries else ()),
             *(stream_rpcs(streams) if streams else ()),
             *(admin.rpcs() if admin else ()),
+            *(store.rpcs() if store else ()),
             *rpcs,
         ]
         services = {rpc.service for rpc in served}
@@ -80,6 +83,7 @@ class Server:
             served += reflection_rpcs({rpc.service for rpc in served})
         self.services: tuple[str, ...] = tuple(sorted({rpc.service for rpc in served}))
         self._rpcs = tuple(served)
+        self._store = store
         self._door: Door | None = None
         self._inode: tuple[int, int] | None = None
         self.addresses: tuple[str, ...] = ()
@@ -116,9 +120,11 @@ class Server:
     async def stop(self, grace_s: float | None = None) -> None:
         """Drain: health says NOT_SERVING, no new calls, running ones get `grace_s`, then the end.
 
-        Live streams end at once. Idempotent.
+        Live streams and waits for the log end at once. Idempotent.
         """
         self.health.drain()
+        if self._store is not None:
+            self._store.drain()
         if self._door is not None:
             await self._door.stop(self._options.grace_s if grace_s is None else grace_s)
         self._remove_socket()

@@ -14,7 +14,7 @@ from urllib.parse import unquote
 
 from angzarr.errors import NotPermitted, TooLarge
 from angzarr.ports.components import CallContext
-from angzarr.rpc.status import Status
+from angzarr.rpc.status import Status, status_of
 
 COMMANDS: Final = "angzarr.CommandHandlerCoordinatorService"
 QUERIES: Final = "angzarr.EventQueryService"
@@ -105,7 +105,7 @@ class Rpc:
     live: a stream that ends when the server drains; its initial metadata says that it is accepted.
     whole: for those that need all of a call; has_many_requests: whether clients may send many.
     too_large_hint: what to do instead when an answer is over the message limit.
-    is_local_only: for callers on this machine only.
+    is_local_only: for callers on this machine only. status: what an exception of it comes to.
     """
 
     service: str
@@ -118,6 +118,7 @@ class Rpc:
     has_many_requests: bool = False
     too_large_hint: str = ""
     is_local_only: bool = False
+    status: Callable[[BaseException], Status] = status_of
 
     @property
     def path(self) -> str:

@@ -11,6 +11,8 @@ from angzarr.ports.event_store import Limits
 from angzarr.ports.stores import Stores
 
 ADAPTERS: Final = {
+    "grpc": "angzarr.rpc.remote_store",  # there, since rpc alone imports gRPC
+    "grpc+unix": "angzarr.rpc.remote_store",
     "memory": "angzarr.stores.memory",
     "rocksdb": "angzarr.stores.rocksdb",
     "rocksdict": "angzarr.stores.rocksdict",
@@ -26,7 +28,9 @@ class Opener(Protocol):
 def open_stores(
     url: str, *, sync: bool = True, limits: Limits | None = None, clock: Clock | None = None
 ) -> Stores:
-    """Open the store that `url` names: `rocksdb://PATH` (default scheme), `rocksdict://PATH` or `memory://`.
+    """Open the store that `url` names: `rocksdb://PATH` (default scheme), `rocksdict://PATH`,
+    `memory://`, or the one that another process has open, `grpc://HOST:PORT` or
+    `grpc+unix:///PATH`.
 
     sync: durable on return of each append; False leaves the flush to the machine (STO-2).
     Raises InvalidInput for an unknown scheme, StoreLocked, FormatTooNew, StoreUnavailable,
