@@ -16,6 +16,10 @@ NAMESPACE: Final = uuid.uuid5(uuid.NAMESPACE_DNS, "angzarr.dev")
 
 COMMAND, REJECTION, COMPENSATE, FACT = range(4)
 """Kinds of provenance; the numbers of `ProvenanceKind`."""
+SETTLED, TRIGGER = 4, 5
+"""Kinds that only keys have, never a message: an output that is done with at its source (COMP-3),
+and a trigger that a process manager has reacted to (PM-6)."""
+OCCASION_BYTES: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class Provenance:
     """Which output of which reaction a command, fact or notification is (CMD-26).
 
     kind: COMMAND, REJECTION, COMPENSATE or FACT. index: the output's number, or the SHA-256 of
-    type name and command bytes where a 0.3 client gives none.
+    type name and command bytes where a 0.3 client gives none. occasion: b"", or OCCASION_BYTES that
+    tell reactions with the same source and source_seq apart.
     """
 
     source: Cover
@@ -65,6 +70,7 @@ class Provenance:
     component: str = ""
     index: int | bytes = 0
     kind: int = COMMAND
+    occasion: bytes = b""
 
     @cached_property
     def key(self) -> bytes:
@@ -74,6 +80,7 @@ class Provenance:
         parts += [len(t.encode()).to_bytes(2, "big") + t.encode() for t in texts]
         parts += [self.source.root, self.source_seq.to_bytes(4, "big")]
         parts.append(self.index if isinstance(self.index, bytes) else self.index.to_bytes(4, "big"))
+        parts.append(self.occasion)  # its length is fixed, so no two keys have the same bytes
         return b"".join(parts)
 
 

@@ -320,12 +320,18 @@ class World:
         root: bytes = root_of("order-1"),
         domain: str = "order",
         edition: str = "",
+        occasion: bytes = b"",
     ) -> dict[str, str | bytes]:
         """Metadata with a provenance."""
         source = wire.Cover()
         self.fill(source, domain, root, edition)
         provenance = wire.Provenance(
-            source=source, source_seq=source_seq, component=component, index=index, kind=kind
+            source=source,
+            source_seq=source_seq,
+            component=component,
+            index=index,
+            kind=kind,
+            occasion=occasion,
         )
         return {"angzarr-provenance-bin": provenance.SerializeToString()}
 

@@ -57,6 +57,7 @@ async def test_a_stamped_command_with_provenance_is_accepted_once(world):
         {"root": root_of("order-2")},
         {"domain": "offer"},
         {"edition": "what-if"},
+        {"occasion": bytes(16)},
     ],
 )
 async def test_every_part_of_the_key_tells_commands_apart(world, other):
@@ -65,6 +66,12 @@ async def test_every_part_of_the_key_tells_commands_apart(world, other):
     await world.send("a=1", at=1, metadata=world.origin(**other))
 
     assert await world.values() == ["a=1", "a=1"]
+
+
+@pytest.mark.spec("CMD-26")
+async def test_an_occasion_of_another_length_is_refused(world):
+    with pytest.raises(InvalidInput, match=r"provenance\.occasion"):
+        await world.send("a=1", metadata=world.origin(occasion=b"short"))
 
 
 @pytest.mark.spec("CMD-26")

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from angzarr._wire import types_pb2 as angzarr_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61ngzarr/provenance.proto\x12\x07\x61ngzarr\x1a\x13\x61ngzarr/types.proto\"\x89\x01\n\nProvenance\x12\x1e\n\x06source\x18\x01 \x01(\x0b\x32\x0e.angzarr.Cover\x12\x12\n\nsource_seq\x18\x02 \x01(\r\x12\x11\n\tcomponent\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\r\x12%\n\x04kind\x18\x0f \x01(\x0e\x32\x17.angzarr.ProvenanceKind*F\n\x0eProvenanceKind\x12\x0b\n\x07\x43OMMAND\x10\x00\x12\r\n\tREJECTION\x10\x01\x12\x0e\n\nCOMPENSATE\x10\x02\x12\x08\n\x04\x46\x41\x43T\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61ngzarr/provenance.proto\x12\x07\x61ngzarr\x1a\x13\x61ngzarr/types.proto\"\x9b\x01\n\nProvenance\x12\x1e\n\x06source\x18\x01 \x01(\x0b\x32\x0e.angzarr.Cover\x12\x12\n\nsource_seq\x18\x02 \x01(\r\x12\x11\n\tcomponent\x18\x03 \x01(\t\x12\r\n\x05index\x18\x04 \x01(\r\x12\x10\n\x08occasion\x18\x05 \x01(\x0c\x12%\n\x04kind\x18\x0f \x01(\x0e\x32\x17.angzarr.ProvenanceKind*F\n\x0eProvenanceKind\x12\x0b\n\x07\x43OMMAND\x10\x00\x12\r\n\tREJECTION\x10\x01\x12\x0e\n\nCOMPENSATE\x10\x02\x12\x08\n\x04\x46\x41\x43T\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'angzarr.provenance_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROVENANCEKIND']._serialized_start=198
-  _globals['_PROVENANCEKIND']._serialized_end=268
+  _globals['_PROVENANCEKIND']._serialized_start=216
+  _globals['_PROVENANCEKIND']._serialized_end=286
   _globals['_PROVENANCE']._serialized_start=59
-  _globals['_PROVENANCE']._serialized_end=196
+  _globals['_PROVENANCE']._serialized_end=214
 # @@protoc_insertion_point(module_scope)

@@ -19,15 +19,17 @@ COMPENSATE: ProvenanceKind
 FACT: ProvenanceKind
 
 class Provenance(_message.Message):
-    __slots__ = ("source", "source_seq", "component", "index", "kind")
+    __slots__ = ("source", "source_seq", "component", "index", "occasion", "kind")
     SOURCE_FIELD_NUMBER: _ClassVar[int]
     SOURCE_SEQ_FIELD_NUMBER: _ClassVar[int]
     COMPONENT_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
+    OCCASION_FIELD_NUMBER: _ClassVar[int]
     KIND_FIELD_NUMBER: _ClassVar[int]
     source: _types_pb2.Cover
     source_seq: int
     component: str
     index: int
+    occasion: bytes
     kind: ProvenanceKind
-    def __init__(self, source: _Optional[_Union[_types_pb2.Cover, _Mapping]] = ..., source_seq: _Optional[int] = ..., component: _Optional[str] = ..., index: _Optional[int] = ..., kind: _Optional[_Union[ProvenanceKind, str]] = ...) -> None: ...
+    def __init__(self, source: _Optional[_Union[_types_pb2.Cover, _Mapping]] = ..., source_seq: _Optional[int] = ..., component: _Optional[str] = ..., index: _Optional[int] = ..., occasion: _Optional[bytes] = ..., kind: _Optional[_Union[ProvenanceKind, str]] = ...) -> None: ...

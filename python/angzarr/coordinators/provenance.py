@@ -1,5 +1,5 @@
 """Which reaction a request came from: its idempotency key, from metadata and headers (CMD-24 to
-CMD-26).
+CMD-26), and the metadata that a reaction's requests carry (SAGA-11).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Final
 
 from angzarr import wire
 from angzarr.coordinators import books, validate
-from angzarr.cover import ROOT_BYTES, Provenance
+from angzarr.cover import OCCASION_BYTES, ROOT_BYTES, Cover, Provenance
 from angzarr.errors import InvalidInput
 from angzarr.ports.components import CallContext
 
@@ -39,7 +39,7 @@ def provenance_of(
     data = encoded.encode("latin-1") if isinstance(encoded, str) else encoded
     named = books.parse(wire.Provenance, data)
     source = header.angzarr_deferred if is_deferred else named  # WIRE-13
-    return _of(source.source, source.source_seq, named.component, named.index, kind)
+    return _of(source.source, source.source_seq, named.component, named.index, kind, named.occasion)
 
 
 def kind_of_metadata(context: CallContext, default: int) -> int:
@@ -52,8 +52,42 @@ def kind_of_metadata(context: CallContext, default: int) -> int:
     return kind if kind in (wire.REJECTION, wire.COMPENSATE) else default
 
 
+def occasion_of(*parts: bytes) -> bytes:
+    """The occasion that `parts` describe, in OCCASION_BYTES."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(4, "big") + part)
+    return digest.digest()[:OCCASION_BYTES]
+
+
+def source_bytes(source: Cover, source_seq: int, component: str) -> bytes:
+    """The part of an encoded Provenance that all outputs of a reaction share."""
+    sequence = b"\x10" + books.varint(source_seq) if source_seq else b""
+    name = books.frame(books.TAG_3, component.encode())
+    return books.frame(books.TAG_1, books.cover_bytes(source)) + sequence + name
+
+
+def output_bytes(index: int, kind: int, occasion: bytes) -> bytes:
+    """The part of an encoded Provenance that is one output's own; after source_bytes()."""
+    number = b"\x20" + books.varint(index) if index else b""
+    which = b"\x78" + books.varint(kind) if kind else b""
+    return number + (books.frame(b"\x2a", occasion) if occasion else b"") + which
+
+
+def encoded(provenance: Provenance) -> bytes:
+    """A numbered output's Provenance as it travels, the source's correlation id included."""
+    assert isinstance(provenance.index, int), "outputs of our reactions are numbered"
+    shared = source_bytes(provenance.source, provenance.source_seq, provenance.component)
+    return shared + output_bytes(provenance.index, provenance.kind, provenance.occasion)
+
+
 def _of(
-    source: wire.Cover, source_seq: int, component: str, index: int | bytes, kind: int
+    source: wire.Cover,
+    source_seq: int,
+    component: str,
+    index: int | bytes,
+    kind: int,
+    occasion: bytes = b"",
 ) -> Provenance | None:
     root = source.root.value
     if root and len(root) != ROOT_BYTES:
@@ -68,9 +102,13 @@ def _of(
     validate.edition(source.edition.name, "provenance.source.edition")
     if component:
         validate.component(component, "provenance.component")
+    if occasion and len(occasion) != OCCASION_BYTES:
+        raise InvalidInput(
+            "provenance.occasion", f"empty or {OCCASION_BYTES} bytes", f"{len(occasion)} bytes"
+        )
     if not root or not source.domain:
         return None
-    return Provenance(books.cover_of(source), source_seq, component, index, kind)
+    return Provenance(books.cover_of(source), source_seq, component, index, kind, occasion)
 
 
 def _digest(pages: Pages) -> bytes:
