@@ -329,3 +329,55 @@ def test_the_sockets_name_comes_from_common_variables_with_uds_only(
     config = read(tmp_path, TRANSPORT_TYPE=transport, SERVICE_NAME="shop")
 
     assert config.transport.uds.service == service
+
+
+@pytest.mark.spec("COMP-6", "COMP-9", "COMP-11", "SYNC-4")
+def test_compensation_is_set_up_as_the_specification_says_unless_told_otherwise(
+    tmp_path: Path,
+) -> None:
+    config = load(environ={}, directory=tmp_path)
+
+    assert config.saga_compensation.model_dump() == {
+        "max_attempts": 10,
+        "fallback_domain": "angzarr-saga-failures",
+        "fallback_emit_system_revocation": True,
+        "fallback_send_to_dlq": False,
+        "fallback_escalate": False,
+        "escalation_webhook_url": "",
+        "dead_letter_queue_url": "",
+    }
+    assert config.limits.max_cascade_depth == 32
+
+
+@pytest.mark.spec("COMP-6", "COMP-10", "COMP-11", "OPS-8")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("max_attempts", 3),
+        ("fallback_domain", "mishaps"),
+        ("fallback_emit_system_revocation", False),
+        ("fallback_escalate", True),
+        ("escalation_webhook_url", "https://example.org:8443/hook?team=a"),
+        ("dead_letter_queue_url", "file:///var/lib/letters"),
+    ],
+)
+def test_compensation_is_configurable(tmp_path: Path, key: str, value: object) -> None:
+    config = load(code={f"saga_compensation.{key}": value}, environ={}, directory=tmp_path)
+
+    assert getattr(config.saga_compensation, key) == value
+
+
+@pytest.mark.spec("OPS-8")
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("saga_compensation.max_attempts", 0),
+        ("saga_compensation.fallback_domain", "Mishaps"),
+        ("saga_compensation.escalation_webhook_url", "example.org"),
+        ("saga_compensation.fallback", "x"),
+        ("limits.max_cascade_depth", -1),
+    ],
+)
+def test_wrong_compensation_stops_the_start(tmp_path: Path, key: str, value: object) -> None:
+    with pytest.raises(InvalidInput, match=key):
+        load(code={key: value}, environ={}, directory=tmp_path)

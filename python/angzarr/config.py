@@ -138,7 +138,7 @@ class Snapshots(SnapshotRule):
 
 
 class Limits(Section):
-    """Bounds (CMD-2, CMD-7, CMD-19, STO-6, QRY-11, QRY-22); beyond one is an error at once."""
+    """Bounds (CMD-2, CMD-7, CMD-19, STO-6, SYNC-4, QRY-11, QRY-22); beyond one is an error."""
 
     max_payload_bytes: Annotated[int, Field(ge=1, le=64 * MIB)] = 256 * KIB
     max_pages_per_book: Annotated[int, Field(ge=1, le=1_000)] = 100
@@ -150,6 +150,7 @@ class Limits(Section):
     max_append_bytes: Annotated[int, Field(ge=KIB, le=256 * MIB)] = 4 * MIB
     writer_queue: Count = 4_096
     subscriber_buffer: Annotated[int, Field(ge=1, le=65_536)] = 32
+    max_cascade_depth: Annotated[int, Field(ge=0, le=1_000)] = 32
 
     @property
     def store(self) -> StoreLimits:
@@ -242,6 +243,24 @@ class DeadLetters(Section):
             seen.add(place)
 
 
+class SagaCompensation(Section):
+    """What is done about rejected commands of sagas and process managers (COMP-6, COMP-9, COMP-11).
+
+    fallback_*: for sources that have no answer. escalation_webhook_url: where escalations are
+    posted (COMP-10). dead_letter_queue_url: one more target for these dead letters.
+    """
+
+    max_attempts: Annotated[int, Field(ge=1, le=1_000)] = 10
+    fallback_domain: Annotated[str, Field(pattern=r"^[a-z_][a-z0-9_-]{0,63}$")] = (
+        "angzarr-saga-failures"
+    )
+    fallback_emit_system_revocation: bool = True
+    fallback_send_to_dlq: bool = False
+    fallback_escalate: bool = False
+    escalation_webhook_url: Annotated[str, Field(pattern=r"^(https?://[^\s/]+\S*)?$")] = ""
+    dead_letter_queue_url: str = ""
+
+
 class Log(Section):
     """filter: a level, or `logger=level` items, separated by commas."""
 
@@ -264,6 +283,7 @@ class Config(Section):
     client_logic: list[Target] = []
     upcaster: Upcaster = Upcaster()
     dlq: DeadLetters = DeadLetters()
+    saga_compensation: SagaCompensation = SagaCompensation()
     descriptor_path: str = ""
     log: Log = Log()
 

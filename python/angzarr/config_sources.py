@@ -60,7 +60,6 @@ LATER: Final[Mapping[str, str]] = {
     "projectors": "projectors are",
     "sagas": "sagas are",
     "process_managers": "process managers are",
-    "saga_compensation": "sagas are",
     "payload_offload": "payload offloading is",
     "delivery": "delivery to consumers is",
     "consumer": "consumers are",

@@ -7,7 +7,8 @@ import logging
 
 import pytest
 
-from angzarr.coordinators.duties import Duties, Permanent, Postponed
+from angzarr.coordinators.duties import Duties
+from angzarr.coordinators.duty import Permanent, Postponed
 from angzarr.coordinators.options import Backoff, DutyOptions
 from angzarr.errors import CommandRejected, Overloaded, StoreClosed, StoreUnavailable
 from angzarr.ports.event_store import Obligation
@@ -61,7 +62,7 @@ class Errand:
 
 
 class Broken:
-    """An obligation store that raises `faults[name]` where there is one, once or for ever."""
+    """An obligation store that raises what is in `faults[name]`, from the last on; None is none."""
 
     def __init__(self, real):
         self._real = real
@@ -74,8 +75,8 @@ class Broken:
         async def call(*args, **options):
             self.calls.append(name)
             faults = self.faults.get(name, [])
-            if faults:
-                raise faults.pop()
+            if faults and (fault := faults.pop()) is not None:
+                raise fault
             return await real(*args, **options)
 
         return call
@@ -287,6 +288,42 @@ async def test_what_is_recorded_is_durable_and_counts_once(world):
     await world.duties.record(Obligation("o-1", "errand", b"second", START_NS), obligation)
 
     assert await world.left() == [obligation]
+
+
+@pytest.mark.spec("COMP-3")
+async def test_several_are_recorded_each_by_itself(world):
+    obligations = [Obligation(f"o-{n}", "errand", b"", START_NS + n) for n in range(3)]
+
+    await world.duties.record(*obligations)
+
+    assert await world.left() == obligations
+
+
+@pytest.mark.spec("COMP-3")
+async def test_nothing_to_record_is_nothing_stored(world):
+    await world.duties.record()
+
+    assert await world.left() == []
+
+
+@pytest.mark.spec("COMP-3")
+@pytest.mark.parametrize("put_count", [1, 2, 3])
+async def test_several_are_recorded_all_or_none(world, put_count):
+    """A process that dies on the way leaves none, or all, for the next one."""
+    obligations = [Obligation(f"o-{n}", "errand", b"", START_NS) for n in range(2)]
+    world.obligations.faults["put"] = [StoreUnavailable("data", "down")] * (4 - put_count)
+    world.obligations.faults["put"].extend([None] * (put_count - 1))
+
+    [outcome] = await asyncio.gather(world.duties.record(*obligations), return_exceptions=True)
+    world.obligations.faults.clear()
+    world.clock.advance(30)
+    await world.duties.run_due()
+    await world.duties.run_due()
+
+    is_recorded = put_count > 1
+    assert isinstance(outcome, StoreUnavailable) == (not is_recorded)
+    assert {o.id for o in world.errand.begun} == ({"o-0", "o-1"} if is_recorded else set())
+    assert await world.left() == []
 
 
 @pytest.mark.spec("COMP-3")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from contextlib import asynccontextmanager
 
 import pytest
 from google.protobuf.any_pb2 import Any
@@ -169,8 +170,12 @@ async def test_a_repeats_synchronous_work_runs_again(world, mode):
         def __init__(self) -> None:
             self.books: list[wire.EventBook] = []
 
-        async def run(self, book, *, sync_mode, cascade_error_mode, context):
+        @asynccontextmanager
+        async def begin(self, cover, *, sync_mode, cascade_error_mode, cascade_id, context):
             assert sync_mode == mode
+            yield self
+
+        async def run(self, book):
             self.books.append(wire.EventBook.FromString(book))
             projection = wire.Projection(projector="balance").SerializeToString()
             error = wire.CascadeError(component_name="s").SerializeToString()

@@ -4,6 +4,7 @@ written again.
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Final, TypeVar
@@ -139,6 +140,13 @@ def timestamp(time_ns: int) -> Timestamp:
 def nanoseconds(time: Timestamp) -> int:
     """Nanoseconds since the epoch."""
     return time.seconds * NS_PER_S + time.nanos
+
+
+def rfc3339(time_ns: int) -> str:
+    """`time_ns` since the epoch as text, in UTC."""
+    seconds, nanos = divmod(time_ns, NS_PER_S)
+    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
 
 
 def encoded(pages: Sequence[wire.EventPage]) -> list[bytes]:

@@ -23,10 +23,11 @@ from angzarr.coordinators.pipeline import (
     checked_cascade,
     real_sleep,
 )
-from angzarr.coordinators.reactions import NoReactions, Reacted, Reactions
+from angzarr.coordinators.reactions import NOTHING, Reacted, Reactions
 from angzarr.coordinators.slots import Component
 from angzarr.coordinators.snapshotting import Snapshotter
 from angzarr.coordinators.speculation import Speculation
+from angzarr.coordinators.synchronous import Synchronous
 from angzarr.coordinators.system import System
 from angzarr.coordinators.views import Views
 from angzarr.cover import COMMAND, Cover
@@ -86,7 +87,7 @@ class CommandCoordinator:
         self._pipeline = Pipeline(stores, views, Times(clock), options, sleep)
         self._conflicts = Conflicts(self._pipeline)
         self._external = External(payloads, stores.dead_letters, clock)
-        self._reactions: Reactions = reactions or NoReactions()
+        self._reactions: Reactions = reactions or Synchronous(stores, clock)
         self._snapshotter = Snapshotter(self._pipeline)
         self._facts = Facts(self._pipeline)
         self._speculation = Speculation(self._pipeline, self._external)
@@ -108,8 +109,17 @@ class CommandCoordinator:
         if cover.domain == validate.SYSTEM:
             return await self._system.handle(message.command, cover)
         call = self._call(message.command, cover, cascade_id, context)
-        book = await self._run(call)
-        reacted = await self._react(book, message.sync_mode, message.cascade_error_mode, context)
+        if message.sync_mode not in _SYNC_MODES:
+            return books.frame(books.TAG_1, await self._run(call))
+        async with self._reactions.begin(
+            cover,
+            sync_mode=message.sync_mode,
+            cascade_error_mode=message.cascade_error_mode,
+            cascade_id=cascade_id,
+            context=context,
+        ) as work:
+            book = await self._run(call)
+            reacted = await work.run(book)
         return b"".join(_response_parts(book, reacted))
 
     async def handle_event(self, request: bytes, context: CallContext) -> bytes:
@@ -123,11 +133,21 @@ class CommandCoordinator:
             raise InvalidInput("events", "present", "none", "EventRequest must have events")
         cover = validate.event_book(message.events, self._options)
         component = self._component(cover)
-        book, is_known = await self._facts.record(message.events, cover, component, context)
-        reacted = await self._react(book, message.sync_mode, wire.CASCADE_ERROR_FAIL_FAST, context)
+        reacted = NOTHING
+        if message.sync_mode not in _SYNC_MODES:
+            book, is_known = await self._facts.record(message.events, cover, component, context)
+        else:
+            async with self._reactions.begin(
+                cover,
+                sync_mode=message.sync_mode,
+                cascade_error_mode=wire.CASCADE_ERROR_FAIL_FAST,
+                cascade_id="",  # a fact has none (FACT-7)
+                context=context,
+            ) as work:
+                book, is_known = await self._facts.record(message.events, cover, component, context)
+                reacted = await work.run(book)
         parts = [books.frame(books.TAG_1, book), b"\x10\x01" if is_known else b""]
-        if reacted:
-            parts += (books.frame(books.TAG_3, item) for item in reacted.projections)
+        parts += (books.frame(books.TAG_3, item) for item in reacted.projections)
         return b"".join(parts)
 
     async def handle_speculative(self, request: bytes, context: CallContext) -> bytes:
@@ -373,15 +393,6 @@ class CommandCoordinator:
             )
         return books.book_bytes(call.cover, accepted.pages, next_sequence=following)
 
-    async def _react(
-        self, book: bytes, sync_mode: int, error_mode: int, context: CallContext
-    ) -> Reacted | None:
-        if sync_mode not in _SYNC_MODES:
-            return None
-        return await self._reactions.run(
-            book, sync_mode=sync_mode, cascade_error_mode=error_mode, context=context
-        )
-
 
 def _events_of(response: wire.BusinessResponse) -> wire.EventBook:
     """The handler's events; none for a notification or nothing. CommandRejected for a revocation
@@ -392,10 +403,9 @@ def _events_of(response: wire.BusinessResponse) -> wire.EventBook:
     return response.events
 
 
-def _response_parts(book: bytes, reacted: Reacted | None) -> list[bytes]:
+def _response_parts(book: bytes, reacted: Reacted) -> list[bytes]:
     """The parts of an encoded CommandResponse."""
-    parts = [books.frame(books.TAG_1, book)]
-    if reacted:
-        parts += (books.frame(books.TAG_2, item) for item in reacted.projections)
-        parts += (books.frame(books.TAG_3, item) for item in reacted.cascade_errors)
+    parts = [books.frame(books.TAG_1, book if reacted.book is None else reacted.book)]
+    parts += (books.frame(books.TAG_2, item) for item in reacted.projections)
+    parts += (books.frame(books.TAG_3, item) for item in reacted.cascade_errors)
     return parts

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import Final, Protocol
+
+import msgspec
 
 from angzarr.coordinators.duty import Permanent, Postponed
 from angzarr.coordinators.options import Backoff, DutyOptions
@@ -18,6 +21,8 @@ from angzarr.ports.obligations import ObligationStore
 from angzarr.ports.stores import Stores
 
 NS_PER_S: Final = 1_000_000_000
+BUNDLE: Final = "bundle"
+"""Kind of what was recorded together."""
 
 _log = logging.getLogger(__name__)
 
@@ -80,6 +85,7 @@ class Duties:
         self._news = asyncio.Event()
         self._is_stopping = False
         self._worker: asyncio.Task[None] | None = None
+        self.add(_Unpacking(self._store))
 
     def add(self, duty: Duty) -> None:
         """Fulfil obligations of this kind from now on. A kind has one duty."""
@@ -90,19 +96,30 @@ class Duties:
     async def record(self, *obligations: Obligation) -> None:
         """Store them, those with a known id once; durable when it returns, and the worker is awake.
 
-        Raises StoreUnavailable if any of them could not be stored, whatever the store had to say.
+        All or none of them: several are first stored as one, and then each by itself. Raises
+        StoreUnavailable if they could not be stored, whatever the store had to say.
         """
-        outcomes = await asyncio.gather(
-            *(self._store.put(obligation) for obligation in obligations), return_exceptions=True
-        )
-        for outcome in outcomes:
-            if isinstance(outcome, StoreUnavailable):
-                raise outcome
-            if isinstance(outcome, AngzarrError):
-                raise StoreUnavailable("obligations", str(outcome)) from outcome
-            if outcome is not None:
-                raise outcome
+        try:
+            match obligations:
+                case (obligation,):
+                    await self._store.put(obligation)
+                case _:
+                    await self._record_together(obligations)
+        except StoreUnavailable:
+            raise
+        except AngzarrError as error:
+            raise StoreUnavailable("obligations", str(error)) from error
         self.wake()
+
+    async def _record_together(self, obligations: Sequence[Obligation]) -> None:
+        later_ns = self._clock.now_ns() + int(self._options.lease_s * NS_PER_S)
+        bundle = _bundle(obligations, later_ns)
+        await self._store.put(bundle)
+        try:
+            await asyncio.gather(*(self._store.put(obligation) for obligation in obligations))
+            await self._store.close(bundle.id)
+        except AngzarrError as error:
+            _log.warning("%s is unpacked later: %s", bundle.id, error)
 
     def wake(self) -> None:
         """Look for what is due; to be called after an append that carried obligations."""
@@ -270,3 +287,32 @@ class Duties:
                 return
             except AngzarrError as error:
                 _log.warning("renewing the lease of %s failed: %s", obligation_id, error)
+
+
+class _Unpacking:
+    """The duty to store each of what was recorded together, if that was interrupted."""
+
+    kind = BUNDLE
+    backoff = Backoff(first_s=0.1, cap_s=60.0)
+    max_attempts = 0
+
+    def __init__(self, store: ObligationStore) -> None:
+        self._store = store
+
+    async def fulfil(self, obligation: Obligation) -> None:
+        await asyncio.gather(*(self._store.put(one) for one in _decode(obligation.payload)))
+
+    async def give_up(self, obligation: Obligation, error: Exception) -> None:
+        raise AssertionError("it has no budget")
+
+
+def _bundle(obligations: Sequence[Obligation], due_ns: int) -> Obligation:
+    digest = hashlib.sha256()
+    for obligation in obligations:
+        digest.update(hashlib.sha256(obligation.id.encode()).digest())
+    name = f"{BUNDLE}:{digest.hexdigest()}"
+    return Obligation(name, BUNDLE, _encode(tuple(obligations)), due_ns)
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(tuple[Obligation, ...]).decode

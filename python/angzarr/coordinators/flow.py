@@ -6,11 +6,19 @@ from dataclasses import dataclass
 from typing import Final
 
 from angzarr import wire
+from angzarr.cover import Provenance
 from angzarr.errors import AngzarrError
 from angzarr.ports.components import CallContext
 
 DEPTH: Final = "angzarr-cascade-depth"
 """Metadata that counts how deep in a cascade a request is, in decimal (SYNC-4)."""
+
+
+def depth_of(context: CallContext) -> int:
+    """How deep in a cascade a request is; 0 for a client's own."""
+    given = context.metadata.get(DEPTH, "0")
+    text = given.decode("ascii", "replace") if isinstance(given, bytes) else given
+    return int(text) if text.isascii() and text.isdecimal() else 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,11 +46,13 @@ LOG_DELIVERY: Final = Flow()
 class Executed:
     """An accepted command. index: its number among the reaction's outputs. book: what its stream
     answered with, the pages of a repeat included. cascade_errors: of what followed from it within
-    the same request."""
+    the same request. provenance: its own.
+    """
 
     index: int
     book: wire.EventBook
     cascade_errors: tuple[wire.CascadeError, ...] = ()
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True, slots=True)

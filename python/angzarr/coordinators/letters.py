@@ -1,11 +1,23 @@
-"""Dead letters that coordinators of commands write (DLQ-2)."""
+"""Dead letters that coordinators write (DLQ-2)."""
 
 from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+
+from google.protobuf.message import DecodeError
 
 from angzarr import wire
 from angzarr.coordinators import books
 
 AGGREGATE = "aggregate"
+UNDECODABLE = "undecodable_book"
+"""Metadata of a letter whose book does not parse: the book in base64."""
+
+
+def topic(letter: wire.AngzarrDeadLetter) -> str:
+    """Where a broker gets the letter: by the domain of its cover (DLQ-1)."""
+    return f"angzarr.dlq.{letter.cover.domain or 'unknown'}"
 
 
 def mismatch_letter(
@@ -45,8 +57,71 @@ def payload_letter(
     return letter.SerializeToString(deterministic=True)
 
 
+def delivery_letter(
+    book: bytes,
+    error: str,
+    *,
+    attempts: int,
+    is_transient: bool,
+    component: str,
+    component_type: str,
+    now_ns: int,
+) -> bytes:
+    """The letter for a published book that a consumer was given up on with after `attempts`.
+
+    is_transient: whether the last error was. A book that does not parse is kept as metadata.
+    """
+    letter = wire.AngzarrDeadLetter(
+        rejection_reason=f"Event processing failed after {attempts} attempts: {error}",
+        occurred_at=books.timestamp(now_ns),
+        source_component=component,
+        source_component_type=component_type,
+        event_processing_failed=wire.EventProcessingFailedDetails(
+            error=error, retry_count=attempts - 1, is_transient=is_transient
+        ),
+    )
+    try:
+        events = wire.EventBook.FromString(book)
+    except DecodeError:
+        events = wire.EventBook()
+        letter.metadata[UNDECODABLE] = base64.b64encode(book).decode()
+    letter.rejected_events.CopyFrom(events)
+    if events.HasField("cover"):
+        letter.cover.CopyFrom(events.cover)
+    return letter.SerializeToString(deterministic=True)
+
+
+def command_letter(
+    command: wire.CommandBook,
+    reason: str,
+    *,
+    error: str,
+    component: str,
+    component_type: str,
+    now_ns: int,
+    attempts: int = 1,
+    is_transient: bool = False,
+    metadata: Mapping[str, str] | None = None,
+) -> bytes:
+    """The letter for a reaction's command that was rejected, with the original reason, or for a
+    notification that nobody would take.
+
+    error, attempts, is_transient: of the last attempt.
+    """
+    letter = _letter(command, reason, component, now_ns, component_type)
+    letter.metadata.update(metadata or {})
+    letter.event_processing_failed.error = error
+    letter.event_processing_failed.retry_count = attempts - 1
+    letter.event_processing_failed.is_transient = is_transient
+    return letter.SerializeToString(deterministic=True)
+
+
 def _letter(
-    command: wire.CommandBook, reason: str, component: str, now_ns: int
+    command: wire.CommandBook,
+    reason: str,
+    component: str,
+    now_ns: int,
+    component_type: str = AGGREGATE,
 ) -> wire.AngzarrDeadLetter:
     return wire.AngzarrDeadLetter(
         cover=command.cover,
@@ -54,5 +129,5 @@ def _letter(
         rejection_reason=reason,
         occurred_at=books.timestamp(now_ns),
         source_component=component,
-        source_component_type=AGGREGATE,
+        source_component_type=component_type,
     )

@@ -4,7 +4,6 @@ CAS-15).
 
 from __future__ import annotations
 
-import datetime
 import uuid
 from typing import Final
 
@@ -13,6 +12,7 @@ from google.protobuf.message import Message
 from angzarr import wire
 from angzarr.coordinators import books, validate
 from angzarr.coordinators.pipeline import storing
+from angzarr.coordinators.resolution import resolve
 from angzarr.cover import NAMESPACE, Cover
 from angzarr.errors import (
     CascadeDecided,
@@ -70,7 +70,7 @@ class System:
             edition=wanted.edition,
             domain=wanted.domain,
             deleted_count=count,
-            deleted_at=_rfc3339(now_ns),
+            deleted_at=books.rfc3339(now_ns),
         )
         stream = _audit_stream(wanted, wanted.edition, wanted.domain, cover)
         page = await self._audit(deleted, stream, now_ns)
@@ -100,13 +100,9 @@ class System:
             await self._audit(command, stream, self._clock.now_ns())
         markers: list[bytes] = []
         following = 0
-        for participant in await events.query_cascade_participants(cascade_id):
-            target = participant.cover
-            stream_of_it = Cover(target.domain, target.root, target.edition, cover.correlation_id)
-            marker = await events.resolve_cascade(stream_of_it, cascade_id)
-            if marker is not None:
-                markers.append(marker)
-                following = wire.EventPage.FromString(marker).header.sequence + 1
+        for resolved in await resolve(events, cascade_id, cover.correlation_id):
+            markers.append(resolved.marker)
+            following = resolved.sequence + 1
         return books.book_bytes(stream, markers, next_sequence=following)
 
     async def _audit(self, event: Message, stream: Cover, now_ns: int) -> wire.EventPage:
@@ -134,9 +130,3 @@ def _audit_stream(command: Message, subject: str, domain: str, cover: Cover) -> 
         uuid.uuid5(NAMESPACE, name).bytes,
         correlation_id=cover.correlation_id,
     )
-
-
-def _rfc3339(time_ns: int) -> str:
-    seconds, nanos = divmod(time_ns, books.NS_PER_S)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC)
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{nanos:09d}Z"
