@@ -1,11 +1,22 @@
-"""Dead letters that coordinators of commands write (DLQ-2)."""
+"""Dead letters that coordinators write (DLQ-2)."""
 
 from __future__ import annotations
+
+import base64
+
+from google.protobuf.message import DecodeError
 
 from angzarr import wire
 from angzarr.coordinators import books
 
 AGGREGATE = "aggregate"
+UNDECODABLE = "undecodable_book"
+"""Metadata of a letter whose book does not parse: the book in base64."""
+
+
+def topic(letter: wire.AngzarrDeadLetter) -> str:
+    """Where a broker gets the letter: by the domain of its cover (DLQ-1)."""
+    return f"angzarr.dlq.{letter.cover.domain or 'unknown'}"
 
 
 def mismatch_letter(
@@ -42,6 +53,40 @@ def payload_letter(
             error=error,
         )
     )
+    return letter.SerializeToString(deterministic=True)
+
+
+def delivery_letter(
+    book: bytes,
+    error: str,
+    *,
+    attempts: int,
+    is_transient: bool,
+    component: str,
+    component_type: str,
+    now_ns: int,
+) -> bytes:
+    """The letter for a published book that a consumer was given up on with after `attempts`.
+
+    is_transient: whether the last error was. A book that does not parse is kept as metadata.
+    """
+    letter = wire.AngzarrDeadLetter(
+        rejection_reason=f"Event processing failed after {attempts} attempts: {error}",
+        occurred_at=books.timestamp(now_ns),
+        source_component=component,
+        source_component_type=component_type,
+        event_processing_failed=wire.EventProcessingFailedDetails(
+            error=error, retry_count=attempts - 1, is_transient=is_transient
+        ),
+    )
+    try:
+        events = wire.EventBook.FromString(book)
+    except DecodeError:
+        events = wire.EventBook()
+        letter.metadata[UNDECODABLE] = base64.b64encode(book).decode()
+    letter.rejected_events.CopyFrom(events)
+    if events.HasField("cover"):
+        letter.cover.CopyFrom(events.cover)
     return letter.SerializeToString(deterministic=True)
 
 
