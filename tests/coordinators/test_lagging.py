@@ -5,6 +5,7 @@ DLQ-4, PROJ-14, STO-27).
 from __future__ import annotations
 
 import asyncio
+import random
 
 import pytest
 
@@ -241,22 +242,26 @@ async def test_the_cursor_stays_below_what_was_let_go_of(timed):
 
 
 @pytest.mark.spec("DLQ-4")
-async def test_streams_of_which_each_fails_now_and_then_are_all_delivered(timed):
+@pytest.mark.parametrize("window", [3, 6, 20])
+@pytest.mark.parametrize("seed", range(4))
+async def test_streams_of_which_each_fails_now_and_then_are_all_delivered(timed, window, seed):
     """Every stream waits for a next attempt again and again, with a window far too small."""
     covers = [cover_of(f"root-{number}") for number in range(12)]
+    dice = random.Random(seed)
 
     def fault(delivery):
-        if delivery.attempt <= (delivery.position * 7) % 4:
+        if delivery.attempt < 9 and dice.random() < 0.5:
             raise TRANSIENT
 
     got = Recorder(fault)
-    await timed.start(spec(got), window=6)
+    await timed.start(spec(got), window=window)
     for _ in range(30):
         for cover in covers:
             await timed.publish(cover)
-    await timed.time.advance(600.0)
+        await timed.time.advance(dice.choice((0.0, 0.1, 1.0)))
+    await timed.time.advance(3600.0)
 
-    assert all(got.of(cover) == list(range(30)) for cover in covers)
+    assert all(got.of(cover) == list(range(30)) for cover in covers)  # each once, too
     assert await timed.stores.positions.cursor(CURSOR) == 360
 
 
