@@ -58,7 +58,7 @@ async def lanes(worker):
     )
     yield made
     made.end()
-    await made.ended()
+    await asyncio.gather(*made.tasks(), return_exceptions=True)
 
 
 @pytest.mark.spec("PROJ-14")
@@ -149,8 +149,7 @@ async def test_an_entry_that_comes_as_the_last_worker_leaves_is_worked_on(lanes,
 async def test_after_the_end_nothing_is_begun(lanes, worker):
     lanes.offer(entry(1))
     lanes.end()
-
-    await lanes.ended()
+    await turns()
 
     assert worker.done == []
     assert lanes.lowest() == 1
@@ -164,6 +163,6 @@ async def test_the_end_ends_waits(lanes, worker):
     assert lanes.waiting_count == 1
 
     lanes.end()
-    await lanes.ended()
+    await turns()
 
-    assert lanes.lowest() == 1
+    assert (lanes.tasks(), lanes.lowest()) == ([], 1)

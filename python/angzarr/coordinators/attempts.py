@@ -125,7 +125,9 @@ class Attempts:
 
     def _book(self, entry: Entry) -> bytes | None:
         """What the consumer is given of the entry; None for nothing."""
-        return entry.book if self._spec.keeps_positions else self._filter.book(entry.book)
+        if self._spec.keeps_positions or self._filter.wants_all(entry.cover.domain, entry.types):
+            return entry.book
+        return self._filter.book(entry.book)
 
     def _turn(self, entry: Entry) -> AbstractAsyncContextManager[None]:
         name = self._spec.name

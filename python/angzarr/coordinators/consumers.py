@@ -142,8 +142,10 @@ class Consumers:
         leading.cancel()
         await asyncio.gather(leading, return_exceptions=True)
         await self._follower.stop()
-        await self._vacate(self._all_seats())
-        await self._cursors.stop()
+        try:
+            await self._vacate(self._all_seats())
+        finally:
+            await self._cursors.stop()
 
     async def advance(self, consumer: str, cover: Cover, sequence: int) -> None:
         """The consumer's reaction to the commit of the stream that ends with page `sequence` is
@@ -202,7 +204,7 @@ class Consumers:
     def _state(self, seats: list[Seat]) -> ConsumerState:
         runs = [(seat, seat.run) for seat in seats if seat.run is not None]
         cursors = [seat.run.cursor if seat.run else seat.last_cursor for seat in seats]
-        head = max(self._follower.position, *(run.read for _, run in runs), 0)
+        head = max(self._follower.head, *(run.read for _, run in runs), 0)
         errors = [run.attempts.last_error for _, run in runs if run.attempts.last_error]
         return ConsumerState(
             position=min(cursors),

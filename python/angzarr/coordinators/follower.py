@@ -49,7 +49,7 @@ class LogFollower:
 
     A feed that can't take an entry is detached, so the others never wait for it, and nothing is
     kept for it here. position: everything up to it was given to the attached ones; without any, the
-    newest position that was seen.
+    newest position that was seen. head: the log's, as it was seen last.
     """
 
     def __init__(self, events: EventStore, *, options: DeliveryOptions, sleep: Sleep) -> None:
@@ -60,6 +60,7 @@ class LogFollower:
         self._by_domain: dict[str, tuple[Feed, ...]] = {}
         self._task: asyncio.Task[None] | None = None
         self.position = 0
+        self.head = 0
 
     def start(self) -> None:
         """Follow the log. Idempotent."""
@@ -102,6 +103,9 @@ class LogFollower:
             self.position, limit=READ_COUNT, wait_s=self._options.wait_s
         )
         if entries:
+            # There is more behind a full answer.
+            is_full = len(entries) == READ_COUNT
+            self.head = await self._events.log_head() if is_full else entries[-1].position
             await self._give(entries)
         elif self._attached:
             await self._pass_gap()
@@ -110,9 +114,9 @@ class LogFollower:
     async def _watch(self) -> None:
         """Without anyone to feed only the log's head is looked at."""
         found = await self._events.tail(self.position, limit=1, wait_s=self._options.wait_s)
-        head = await self._events.log_head() if found else 0
+        self.head = await self._events.log_head() if found else self.head
         if not self._attached:
-            self.position = max(self.position, head)
+            self.position = max(self.position, self.head)
 
     async def _pass_gap(self) -> None:
         """Pass positions whose entries were deleted."""

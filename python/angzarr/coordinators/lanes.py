@@ -209,16 +209,9 @@ class Lanes:
         for task in self._waiting.values():
             task.cancel()
 
-    async def ended(self) -> None:
-        """Wait, after `end`, for the work that is being done."""
-        tasks = [*self._workers, *self._waiting.values()]
-        try:
-            await asyncio.gather(*tasks, return_exceptions=True)
-        except asyncio.CancelledError:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            raise
+    def tasks(self) -> list[asyncio.Task[None]]:
+        """What is at work, or waits."""
+        return [*self._workers, *self._waiting.values()]
 
     def _put(self, lane: Lane, item: Item) -> None:
         lane.items.append(item)

@@ -140,10 +140,14 @@ class Run:
                 task.cancel()
 
     async def ended(self) -> None:
-        """Wait, after `end`, for the deliveries that run."""
+        """Wait, after `end`, for the deliveries that run; when the wait is given up, so are they."""
         tasks = [task for task in (self._reading, self._refilling) if task is not None]
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self.lanes.ended()
+        tasks += self.lanes.tasks()
+        try:
+            await asyncio.gather(*tasks, return_exceptions=True)
+        except asyncio.CancelledError:  # which has cancelled all of them
+            await asyncio.gather(*tasks, return_exceptions=True)
+            raise
 
     def wants_domain(self, domain: str) -> bool:
         return self._wanted.has_domain(domain)
