@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from angzarr.errors import CommandRejected, RemoteError
 from angzarr.ports.components import CallContext
 from angzarr.stores.registry import open_stores
 from angzarr.testing.clock import ManualClock
+
+from .bus import MEMORY_DISK, Bus, Time
 
 ROOT = root_of("alice")
 EVENT = "type.googleapis.com/test.Set"
@@ -367,3 +370,27 @@ async def town() -> AsyncIterator[object]:
     made = Town()
     yield made
     await made.close()
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+async def bus(request: pytest.FixtureRequest) -> AsyncIterator[Bus]:
+    """A log on a store, and what consumes it; time stands still."""
+    time = Time()
+    with tempfile.TemporaryDirectory(prefix="angzarr-", dir=MEMORY_DISK) as path:
+        where = "memory://" if request.param == "memory" else f"rocksdb://{path}/store"
+        stores = open_stores(where, clock=time.clock)
+        made = Bus(stores, time)
+        yield made
+        await made.close()
+        await stores.close()
+
+
+@pytest.fixture
+async def timed() -> AsyncIterator[Bus]:
+    """A log in memory, where all that is due is done when time moves."""
+    time = Time()
+    stores = open_stores("memory://", clock=time.clock)
+    made = Bus(stores, time)
+    yield made
+    await made.close()
+    await stores.close()

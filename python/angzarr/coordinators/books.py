@@ -92,20 +92,21 @@ def book_bytes(
 
 def snapshot_in(book: bytes) -> wire.Snapshot | None:
     """The snapshot of a canonical EventBook, found without parsing its pages."""
-    at = _after_field(book, 0)
+    at = field_at(book, 0)[1]
     if book[at : at + 1] != TAG_2:
         return None
-    return wire.EventBook.FromString(book[at : _after_field(book, at)]).snapshot
+    return wire.EventBook.FromString(book[at : field_at(book, at)[1]]).snapshot
 
 
-def _after_field(data: bytes, at: int) -> int:
+def field_at(data: bytes, at: int) -> tuple[int, int]:
+    """Where the value of the length-delimited field at `at` starts and ends."""
     size, shift, at = 0, 0, at + 1
     while True:
         byte = data[at]
         at += 1
         size |= (byte & 0x7F) << shift
         if byte < 0x80:
-            return at + size
+            return at, at + size
         shift += 7
 
 

@@ -57,6 +57,11 @@ class Filter:
         types = self._types(domain)
         return any(_takes(types, name) for name in type_names)
 
+    def wants_all(self, domain: str, type_names: Iterable[str]) -> bool:
+        """Whether each of these types is."""
+        types = self._types(domain)
+        return all(_takes(types, name) for name in type_names)
+
     def pages(self, domain: str, pages: Iterable[wire.EventPage]) -> list[wire.EventPage]:
         """Those of the pages that are subscribed, in their order; never a NoOp.
 
