@@ -9,12 +9,16 @@ from angzarr.errors import AngzarrError, CommandRejected
 from angzarr.handlers import (
     Aggregate,
     Compensation,
+    Projector,
     Rejection,
     Revocation,
+    Service,
+    Trigger,
     Upcaster,
     applies,
     command,
     compensates,
+    projects,
     reject,
     rejected,
     upcasts,
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from angzarr.calls import Book, Event, Sent
     from angzarr.client import connect, connect_sync
     from angzarr.cover import Cover
+    from angzarr.readstores import Sqlite
 
 __all__ = [
     "Aggregate",
@@ -35,15 +40,20 @@ __all__ = [
     "Compensation",
     "Cover",
     "Event",
+    "Projector",
     "Rejection",
     "Revocation",
     "Sent",
+    "Service",
+    "Sqlite",
+    "Trigger",
     "Upcaster",
     "applies",
     "command",
     "compensates",
     "connect",
     "connect_sync",
+    "projects",
     "reject",
     "rejected",
     "upcasts",
@@ -55,6 +65,7 @@ _LATER: Final = {
     "Cover": "cover",
     "Event": "calls",
     "Sent": "calls",
+    "Sqlite": "readstores",
     "connect": "client",
     "connect_sync": "client",
 }

@@ -175,6 +175,8 @@ class HandlerTable:
                 self.compensation = handler.function
             case Role.UPCASTS:
                 raise TypeError(f"{handler.name}: @upcasts methods belong to an Upcaster")
+            case Role.PROJECTS:
+                raise TypeError(f"{handler.name}: @projects methods belong to a Projector")
 
     def _add_command(self, handler: Handler) -> None:
         for cls in classes_in(handler.parameter, handler.name):

@@ -19,6 +19,7 @@ from angzarr.rpc.status import Status
 COMMANDS: Final = "angzarr.CommandHandlerCoordinatorService"
 QUERIES: Final = "angzarr.EventQueryService"
 STREAMS: Final = "angzarr.EventStreamService"
+PROJECTORS: Final = "angzarr.ProjectorCoordinatorService"
 
 Unary = Callable[[bytes, CallContext], Awaitable[bytes]]
 ServerStream = Callable[[bytes, CallContext], AsyncIterator[bytes]]
@@ -45,6 +46,14 @@ class Queries(Protocol):
         self, requests: AsyncIterator[bytes], context: CallContext
     ) -> AsyncIterator[bytes]: ...
     def get_aggregate_roots(self, context: CallContext) -> AsyncIterator[bytes]: ...
+
+
+class Projectors(Protocol):
+    """What answers ProjectorCoordinatorService."""
+
+    async def handle_sync(self, request: bytes, context: CallContext) -> bytes: ...
+    async def handle(self, request: bytes, context: CallContext) -> bytes: ...
+    async def handle_speculative(self, request: bytes, context: CallContext) -> bytes: ...
 
 
 class Subscription(Protocol):
@@ -145,6 +154,15 @@ def query_rpcs(queries: Queries) -> tuple[Rpc, ...]:
 def stream_rpcs(streams: Streams) -> tuple[Rpc, ...]:
     """The methods of EventStreamService."""
     return (Rpc(service=STREAMS, method="Subscribe", live=streams.open),)
+
+
+def projector_rpcs(projectors: Projectors) -> tuple[Rpc, ...]:
+    """The methods of ProjectorCoordinatorService."""
+    return (
+        Rpc(service=PROJECTORS, method="HandleSync", unary=projectors.handle_sync),
+        Rpc(service=PROJECTORS, method="Handle", unary=projectors.handle),
+        Rpc(service=PROJECTORS, method="HandleSpeculative", unary=projectors.handle_speculative),
+    )
 
 
 def too_large(rpc: Rpc, what: str, size_bytes: int, limit_bytes: int) -> TooLarge:
