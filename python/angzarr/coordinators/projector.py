@@ -154,14 +154,17 @@ class ProjectorCoordinator:
         return finished.SerializeToString(deterministic=True)
 
     async def begin_replay(self, *, publishes: bool = False) -> None:
-        """Delete rows and positions. To be called while nothing is delivered; `end_replay` has to
-        follow when the log is read. publishes: whether projections of the replay are published.
+        """Delete rows and positions. To be called while nothing is delivered, and to be followed by
+        a reset of the consumer's cursor, and by `end_replay` when the log is read. publishes:
+        whether projections of the replay are published. What it raises leaves everything as it was.
         """
+        was_replaying = self._is_replaying
         self._is_replaying, self._is_quiet = True, not publishes
         try:
             await self._target.reset()
         except BaseException:
-            self.end_replay()
+            if not was_replaying:
+                await self.end_replay()
             raise
 
     async def read_log(self, progress: Progress | None = None) -> None:
@@ -170,9 +173,10 @@ class ProjectorCoordinator:
         """
         await self._target.read_log(self.wants, progress)
 
-    def end_replay(self) -> None:
-        """The read model has caught up."""
+    async def end_replay(self) -> None:
+        """The read model has caught up, or nothing was deleted."""
         self._is_replaying = self._is_quiet = False
+        await self._target.end_reset()
 
     async def _forget_editions(self, delivery: Delivery) -> None:
         """Hear of deleted editions (PROJ-15)."""

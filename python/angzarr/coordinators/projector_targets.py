@@ -70,6 +70,10 @@ class Target(Protocol):
         """Begin anew: no rows, no positions (PROJ-9). Nothing else runs meanwhile."""
         ...
 
+    async def end_reset(self) -> None:
+        """The consumer's cursor is that of the new rows from now on."""
+        ...
+
     async def read_log(self, wants: Wants, progress: Progress | None) -> None:
         """Apply the log from the consumer's cursor to its head, and move the cursor there."""
         ...
@@ -173,10 +177,15 @@ class StoredTarget:
         """Let the projector, or else the store, delete the rows, and forget positions and cursor,
         in one transaction.
         """
+        self._open_writer().suspend()
         async with self._open_model().transaction() as unit:
             if not await self._projector.reset(unit.db):
                 await unit.clear()
             await unit.forget()
+
+    async def end_reset(self) -> None:
+        """Copy the consumer's cursor again."""
+        await self._open_writer().adopt()
 
     async def read_log(self, wants: Wants, progress: Progress | None) -> None:
         """Apply the log in large transactions."""
@@ -283,6 +292,9 @@ class PlainTarget:
         self._late.forget()
         if self._reset is not None:
             await self._reset()
+
+    async def end_reset(self) -> None:
+        """Nothing was held back."""
 
     async def read_log(self, wants: Wants, progress: Progress | None) -> None:
         """Apply the log book by book."""

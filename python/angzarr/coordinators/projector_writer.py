@@ -46,7 +46,7 @@ class Writer:
         self._options = options
         self._finished = finished
         self._replaced = replaced
-        self._generation = ""
+        self._generation: str | None = None
         self._jobs: deque[_Job[object]] = deque()
         self._task: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -56,6 +56,10 @@ class Writer:
         """Take the read model as it is now for the one that holds everything that is finished."""
         async with self._model.transaction() as unit:
             self._generation = await unit.generation()
+
+    def suspend(self) -> None:
+        """Copy no cursor until `adopt`: the consumer's is about to be that of other rows."""
+        self._generation = None
 
     async def run(self, work: Work[T]) -> T:
         """What `work` returns, when the transaction that it ran in is committed.
@@ -102,7 +106,7 @@ class Writer:
             position = await self._position_to_note()
             async with self._model.transaction() as unit:
                 for job in jobs:
-                    results.append(await job.work(unit))
+                    results.append(None if job.future.done() else await job.work(unit))
                     if time.perf_counter() > until:
                         break
                 await self._note(unit, position)
@@ -131,7 +135,7 @@ class Writer:
         return await self._finished()
 
     async def _note(self, unit: Unit[object], position: int | None) -> None:
-        if position is None:
+        if position is None or self._generation is None:
             return
         if await unit.generation() != self._generation:
             self._replaced()  # what is finished is in the one before

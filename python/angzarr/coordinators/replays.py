@@ -67,8 +67,8 @@ async def replay_in_place(
     returns when it has come to where the log ended.
 
     Until then synchronous requests are answered without its projection. publishes: whether its
-    projections are published meanwhile (PROJ-11). Raises what resetting raises; the rows are then
-    as they were.
+    projections are published meanwhile (PROJ-11). Raises what resetting raises; if the rows are
+    deleted by then, it counts as being replayed until a replay comes to its end.
     """
     head = await events.log_head()
     await consumers.reset(projector.consumer, partial(projector.begin_replay, publishes=publishes))
@@ -81,7 +81,7 @@ async def replay_in_place(
                 return
             await sleep(POLL_S)
     finally:
-        projector.end_replay()
+        await projector.end_replay()
 
 
 async def replay_at_rest(
@@ -92,12 +92,12 @@ async def replay_at_rest(
     Raises NotPermitted while another process feeds it, and what the projector raises.
     """
     async with _leased(stores.positions, projector.consumer):
+        await projector.begin_replay()
+        await stores.positions.reset(projector.consumer)
         try:
-            await projector.begin_replay()
-            await stores.positions.reset(projector.consumer)
             await projector.read_log(progress)
         finally:
-            projector.end_replay()
+            await projector.end_replay()
 
 
 @contextlib.asynccontextmanager

@@ -24,8 +24,8 @@ from angzarr.ports.read_store import ReadStore
 EVERY_EDITION: Final = "*"
 MAIN_EDITION: Final = "main"
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
+_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,127}")
+_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _EDITION: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -46,7 +46,7 @@ class Projector:
     order of its stream.
 
     source, sources: the domains whose events it gets: names, aggregate classes, `*`, `prefix.*`.
-    name: 1 to 64 of `a-z 0-9 _ -`, a letter first; the class's own in kebab case unless given.
+    name: 1 to 128 of `a-z 0-9 _ -`, a letter first; the class's own in kebab case unless given.
     read_store: where its rows are, each event once, since position and rows commit together.
     Without one it keeps rows where it likes, and may be given an event again.
     query: its query service. synchronous: whether requests that ask for it (`sync="simple"`) wait
@@ -61,7 +61,7 @@ class Projector:
         cls,
         *,
         source: Source | None = None,
-        sources: Iterable[Source] = (),
+        sources: Iterable[Source] | Source = (),
         name: str = "",
         read_store: ReadStore[object] | None = None,
         query: Service | None = None,
@@ -69,10 +69,13 @@ class Projector:
         editions: str | Iterable[str] = MAIN_EDITION,
     ) -> None:
         super().__init_subclass__()
-        wanted = (*(() if source is None else (source,)), *sources)
+        if source is not None and sources:
+            raise TypeError(f"{cls.__name__} has source and sources; one is enough")
+        given = sources if source is None else source
+        wanted = (given,) if isinstance(given, str | type) else tuple(given)
         if not wanted:
             raise TypeError(
-                f'{cls.__name__} needs a source: class {cls.__name__}(Projector, source="…")'
+                f'{cls.__name__} needs a source: source="order", or sources=["order", …]'
             )
         cls.__angzarr_projector__ = build_table(
             cls,
@@ -100,14 +103,14 @@ class Projector:
 
 def kebab(name: str) -> str:
     """`MonthlyStatement` → `monthly-statement`."""
-    return "-".join(word.lower() for word in _WORD.findall(name))
+    return _WORDS.sub("-", name.strip("_")).lower()
 
 
 def _checked_name(cls: type, name: str) -> str:
     found = name or kebab(cls.__name__)
     if not _NAME.fullmatch(found):
         raise TypeError(
-            f"{cls.__name__}: name {found!r} must be 1-64 of a-z 0-9 _ - and start with a letter"
+            f"{cls.__name__}: name {found!r} must be 1-128 of a-z 0-9 _ - and start with a letter"
         )
     return found
 

@@ -24,11 +24,13 @@ from angzarr.ports.read_store import ReadStore
 Source = str | type[Aggregate]
 """A domain by its name or its aggregate class, or a pattern: `*`, `prefix.*`."""
 
+_ANY_DOMAIN: Final = ("any", "other")
+"""Domains that stand for those a pattern matches, to see which names depend on the domain."""
+
 DOMAINS_KEPT: Final = 256
 """Domains whose methods are kept at hand; a pattern may match any number of them."""
 
-_DOMAIN: Final = re.compile(r"[a-z_][a-z0-9_-]{0,63}")
-_PATTERN: Final = re.compile(r"\*|[a-z_][a-z0-9_.-]{0,62}\.\*")
+_SOURCE: Final = re.compile(r"\*|[a-z_][a-z0-9_-]{0,63}(\.\*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +129,11 @@ class ProjectorTable:
             for event in method.events:
                 if not self._takes(method, event, source):
                     continue
-                if is_pattern(source):
-                    yield codec.type_name(event, "any") if _is_named(event) else event.__name__
-                else:
+                if not is_pattern(source):
                     yield _payload_type(event, source, method.name).name
+                    continue
+                names = {_payload_type(event, any_, method.name).name for any_ in _ANY_DOMAIN}
+                yield names.pop() if len(names) == 1 else event.__name__
 
     def _methods_of(self, domain: str) -> dict[str, tuple[PayloadType[Untyped], EventMethod]]:
         found: dict[str, tuple[PayloadType[Untyped], EventMethod]] = {}
@@ -140,7 +143,9 @@ class ProjectorTable:
                     continue
                 kind = _payload_type(event, domain, method.name)
                 if FRAMEWORK_NAME.fullmatch(kind.name):
-                    raise TypeError(f"{method.name}: {kind.name} is the framework's own")
+                    raise TypeError(
+                        f"{method.name}: {kind.name} is a name of the framework's events"
+                    )
                 other = found.get(kind.name)
                 if other is not None:
                     raise TypeError(
@@ -152,7 +157,7 @@ class ProjectorTable:
 
     def _takes(self, method: EventMethod, event: type, domain: str) -> bool:
         """Whether a method is for this event of a domain. An aggregate says which ones it has."""
-        if method.source is not None and method.source != domain:
+        if method.source is not None and not _matches(method.source, domain):
             return False
         known = self._aggregates.get(domain)
         return known is None or codec.payload_type(event, domain).name in known
@@ -175,7 +180,7 @@ def build_table(
     """
     for source in sources:
         named = _name_of(source)
-        if not (_DOMAIN.fullmatch(named) or _PATTERN.fullmatch(named)):
+        if not _SOURCE.fullmatch(named):
             raise TypeError(f"{cls.__name__}: source {named!r} must be a domain, * or prefix.*")
     table = ProjectorTable(
         cls,
@@ -197,8 +202,7 @@ def build_table(
                     f"sources: {', '.join(table.sources)}"
                 )
     for source in table.sources:
-        if not is_pattern(source):
-            table.of_domain(source)
+        table.of_domain(_ANY_DOMAIN[0] if is_pattern(source) else source)
     table.reset = _reset(table)
     return table
 
@@ -289,9 +293,9 @@ def _name_of(source: object) -> str:
     raise TypeError(f"a source is a domain or an Aggregate class, not {source!r}")
 
 
-def _is_named(event: type) -> bool:
-    """Whether its full name is the same in every domain."""
-    return not codec.payload_type(event, "any").is_json or hasattr(event, codec.TYPE_NAME_ATTRIBUTE)
+def _matches(source: str, domain: str) -> bool:
+    """Whether a source, or a pattern, stands for a domain, or is the same pattern."""
+    return source == domain or (is_pattern(source) and domain.startswith(source[:-1]))
 
 
 def _payload_type(cls: type, domain: str, owner: str) -> PayloadType[Untyped]:
