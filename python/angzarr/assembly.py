@@ -23,6 +23,7 @@ from angzarr.coordinators import (
 from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.local import LocalCommandHandler
+from angzarr.handlers.projector import Projector
 from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
 from angzarr.local_transport import Calls, Stream, Unary
 from angzarr.ports.clock import Clock
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from angzarr.rpc.remote import Endpoint
     from angzarr.rpc.tls import TlsFiles
 
-Definition = type[Aggregate] | type[Upcaster]
+Definition = type[Aggregate] | type[Projector] | type[Upcaster]
 
 _log: Final = logging.getLogger("angzarr")
 

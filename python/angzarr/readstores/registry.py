@@ -22,9 +22,17 @@ def read_store(url: str, *, schema: str = "") -> ReadStore[object]:
 
     schema: statements that make its tables. Raises InvalidInput for an unknown scheme, or no path.
     """
-    scheme, separator, path = url.partition("://")
-    if not separator or scheme not in ADAPTERS or not path:
+    scheme = url.partition("://")[0]
+    if scheme not in ADAPTERS:
         allowed = "one of " + ", ".join(f"{name}://PATH" for name in ADAPTERS)
         raise InvalidInput("read_store", allowed, url)
     maker = cast("Maker", importlib.import_module(ADAPTERS[scheme]).read_store)
-    return maker(path, schema=schema)
+    return maker(path_of(url, scheme, "read_store"), schema=schema)
+
+
+def path_of(url: str, scheme: str, key: str) -> str:
+    """The path in `scheme://PATH`. Raises InvalidInput, naming `key`, for anything else."""
+    found, separator, path = url.partition("://")
+    if found != scheme or not separator or not path:
+        raise InvalidInput(key, f"{scheme}://PATH", url)
+    return path
