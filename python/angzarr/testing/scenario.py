@@ -3,6 +3,8 @@
 given(Account, Deposited(500)).when(Withdraw(200)).then(Withdrawn(200))
 given(Account, Deposited(500)).when(Withdraw(900)).then_rejected("insufficient")
 given(Account).when(Deposit(500)).then(Deposited(500)).then_state(balance_cents=500)
+
+given(Statement).when(Deposited(500)).then_rows("SELECT cents FROM line", (500,))
 """
 
 from __future__ import annotations
@@ -13,22 +15,31 @@ import threading
 from collections.abc import Coroutine
 from pprint import pformat
 from typing import Any as Untyped
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 from angzarr import codec, wire
 from angzarr.codec import Payload
 from angzarr.errors import CommandRejected
-from angzarr.handlers import Aggregate, LocalCommandHandler
+from angzarr.handlers import Aggregate, LocalCommandHandler, Projector
 from angzarr.ports.components import CallContext
+from angzarr.testing.projections import GivenProjector
 
 T = TypeVar("T")
 
 WIDTH_COLUMNS = 88
 
 
-def given(aggregate: type[Aggregate], *events: Payload) -> Given:
-    """A stream of `aggregate` that holds `events`; none for a new stream."""
-    return Given(aggregate, events)
+@overload
+def given(handler: type[Aggregate], *events: Payload) -> Given: ...
+@overload
+def given(handler: type[Projector], *events: Payload) -> GivenProjector: ...
+def given(handler: type[Aggregate] | type[Projector], *events: Payload) -> Given | GivenProjector:
+    """What there is before: an aggregate's stream that holds `events`, none for a new stream, or a
+    projector that has projected them.
+    """
+    if issubclass(handler, Projector):
+        return GivenProjector(handler, events)
+    return Given(handler, events)
 
 
 class Given:
