@@ -145,7 +145,7 @@ def test_a_part_that_is_not_in_this_release_is_refused(tmp_path: Path, key: str)
 
 @pytest.mark.spec("OPS-9")
 @pytest.mark.parametrize(
-    "name", ["ANGZARR_PROJECTORS", "ANGZARR_SUBSCRIPTIONS", "CLOUDEVENTS_SINK", "STREAM_OUTPUT"]
+    "name", ["ANGZARR_PROJECTORS", "ANGZARR_SUBSCRIPTIONS", "CLOUDEVENTS_SINK"]
 )
 def test_a_variable_of_a_part_that_is_not_in_this_release_is_refused(
     tmp_path: Path, name: str

@@ -11,12 +11,14 @@ from angzarr.handlers import (
     Cancel,
     Compensation,
     ProcessManager,
+    Projector,
     Record,
     Rejection,
     Revocation,
     Saga,
     Schedule,
     Send,
+    Service,
     Trigger,
     Upcaster,
     applies,
@@ -24,6 +26,7 @@ from angzarr.handlers import (
     compensates,
     handles,
     prepares,
+    projects,
     reject,
     rejected,
     routes,
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from angzarr.calls import Book, Event, Sent
     from angzarr.client import connect, connect_sync
     from angzarr.cover import Cover
+    from angzarr.readstores import Sqlite
 
 __all__ = [
     "Aggregate",
@@ -48,6 +52,7 @@ __all__ = [
     "Cover",
     "Event",
     "ProcessManager",
+    "Projector",
     "Record",
     "Rejection",
     "Revocation",
@@ -55,6 +60,8 @@ __all__ = [
     "Schedule",
     "Send",
     "Sent",
+    "Service",
+    "Sqlite",
     "Trigger",
     "Upcaster",
     "applies",
@@ -64,6 +71,7 @@ __all__ = [
     "connect_sync",
     "handles",
     "prepares",
+    "projects",
     "reject",
     "rejected",
     "routes",
@@ -77,6 +85,7 @@ _LATER: Final = {
     "Cover": "cover",
     "Event": "calls",
     "Sent": "calls",
+    "Sqlite": "readstores",
     "connect": "client",
     "connect_sync": "client",
 }

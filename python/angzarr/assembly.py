@@ -27,6 +27,7 @@ from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.local import LocalCommandHandler
+from angzarr.handlers.projector import Projector
 from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
 from angzarr.local_transport import Calls, Stream, Unary
 from angzarr.ports.clock import Clock
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from angzarr.rpc.remote import Endpoint
     from angzarr.rpc.tls import TlsFiles
 
-Definition = type[Aggregate] | type[Upcaster]
+Definition = type[Aggregate] | type[Projector] | type[Upcaster]
 
 STORE_WAIT_S: Final = 120.0
 """How long a start waits for a store elsewhere."""

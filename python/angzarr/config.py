@@ -158,6 +158,47 @@ class Limits(Section):
         return StoreLimits(self.max_pages_per_append, self.max_append_bytes, self.writer_queue)
 
 
+class ProjectorRule(Section):
+    """What is said of one projector; None leaves it to the rule for all.
+
+    read_store: a URL, `sqlite://PATH`, in place of the one that its class names; "" is that one.
+    """
+
+    stream_output: bool | None = None
+    concurrency: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+    read_store: str = ""
+
+
+class Projection(Section):
+    """How projectors are fed (PROJ-5, PROJ-11, PROJ-14).
+
+    stream_output: whether their projections are published. concurrency: streams handled at once, 1
+    is the log's order. timeout_s: what a remote one has for a book. gap_pages: missing pages that
+    come in one book. batch_books, batch_ms: what shares a transaction of a read store.
+    write_behind_ms: how long positions outside of read stores wait. projectors: exceptions by name.
+    """
+
+    stream_output: bool = False
+    concurrency: Annotated[int, Field(ge=1, le=65_536)] = 16
+    timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    gap_pages: Annotated[int, Field(ge=1, le=100_000)] = 1_000
+    batch_books: Annotated[int, Field(ge=1, le=65_536)] = 256
+    batch_ms: Annotated[int, Field(ge=0, le=10_000)] = 5
+    write_behind_ms: Annotated[int, Field(ge=0, le=60_000)] = 100
+    projectors: dict[str, ProjectorRule] = {}
+
+    def rule(self, name: str) -> ProjectorRule:
+        """The rule in force for a projector; nothing in it is None."""
+        own = self.projectors.get(name, ProjectorRule())
+        return ProjectorRule(
+            stream_output=_first(own.stream_output, self.stream_output),
+            concurrency=_first(own.concurrency, self.concurrency),
+            timeout_s=_first(own.timeout_s, self.timeout_s),
+            read_store=own.read_store,
+        )
+
+
 class Query(Section):
     """allow_raw: whether `angzarr-raw` gives stored pages as they are (QRY-13)."""
 
@@ -276,6 +317,7 @@ class Config(Section):
     snapshots: Snapshots = Snapshots()
     limits: Limits = Limits()
     query: Query = Query()
+    projection: Projection = Projection()
     components: dict[str, Component] = {}
     endpoints: dict[str, str] = {}
     discovery: Literal["static"] = "static"
@@ -334,6 +376,10 @@ class Config(Section):
             f"{key} = {value} ({self.origin(key)}) conflicts with {other_key} = {other} "
             f"({self.origin(other_key)}); keep one of them",
         )
+
+
+def _first(value: T | None, other: T) -> T:
+    return other if value is None else value
 
 
 def load(

@@ -33,6 +33,7 @@ BARE: Final[Mapping[str, str]] = {
     "ANGZARR_UPCASTER_ADDRESS": "upcaster.address",
     "ANGZARR_UPCASTER_ENABLED": "upcaster.enabled",
     "DESCRIPTOR_PATH": "descriptor_path",
+    "STREAM_OUTPUT": "projection.stream_output",
     "TRANSPORT_TYPE": "transport.type",
     "UDS_BASE_PATH": "transport.uds.base_path",
 }
@@ -91,7 +92,6 @@ LATER_NAMES: Final[Mapping[str, str]] = {
     "CLOUDEVENTS_SINK": "CloudEvents are",
     "EVENT_QUERY_ADDRESS": "a remote query service is",
     "STREAM_ADDRESS": "a remote stream is",
-    "STREAM_OUTPUT": "projectors' output to streams is",
 }
 
 UDS_NAMES: Final[Mapping[str, str]] = {

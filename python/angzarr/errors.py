@@ -26,6 +26,7 @@
     ├── Overloaded(queue, limit)                           a bounded queue is full; try again later
     ├── StoreUnavailable(path, cause)                      failed environment
     │   ├── StoreClosed, StoreForked, StoreLocked(path, holder)
+    │   └── ReadStoreUnavailable                           a projector's database can't be written
     ├── CorruptData(where, found, wanted)                  what was read is not what was written
     │   ├── PayloadCorrupt, PayloadMissing
     ├── FormatTooNew(path, found, supported)               at open only
@@ -35,6 +36,8 @@
     ├── HandlerFailed(component, cause)                    the user's handler raised
     ├── OrchestrationFailed(kind_of_component, cause)      a saga or process manager did not finish
     ├── ReactionFailed(component, cause, book)             what was stored led to a failed reaction
+    ├── ProjectorFailed(projector, cause)                  a projector failed in a caller's request
+    ├── ProjectorReplaying(projector)                      it is being replayed; it answers later
     └── RemoteError(code, kind, message)                   a peer answered with an error no class
     above describes
 
@@ -380,6 +383,11 @@ class StoreForked(StoreUnavailable):
         )
 
 
+class ReadStoreUnavailable(StoreUnavailable):
+    """A projector's own database can't be reached, or can't take what is written. Nothing of it was
+    written; the projector goes on when the database is back, and gives nothing up meanwhile."""
+
+
 class CorruptData(AngzarrError):
     """What was read is not what was written."""
 
@@ -484,6 +492,23 @@ class ReactionFailed(AngzarrError):
         self.book = book
         super().__init__(f"{component} failed: {self.reason}")
         self.__cause__ = cause
+class ProjectorFailed(AngzarrError):
+    """A projector failed on what a caller sent; `__cause__` has the error (PROJ-8)."""
+
+    def __init__(self, projector: str, cause: str) -> None:
+        self.projector = projector
+        self.cause = cause
+        super().__init__(f"Projector {projector} failed: {cause}")
+
+
+class ProjectorReplaying(AngzarrError):
+    """The projector is being replayed, so it has no projection for a request yet (PROJ-9)."""
+
+    kind = "unavailable"
+
+    def __init__(self, projector: str) -> None:
+        self.projector = projector
+        super().__init__("replaying")
 
 
 class RemoteError(AngzarrError):

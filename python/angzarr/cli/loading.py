@@ -12,14 +12,15 @@ from types import ModuleType
 from angzarr.app import App
 from angzarr.assembly import Definition
 from angzarr.cli.outcome import FAILED, USAGE, fail
-from angzarr.handlers import Aggregate, Upcaster
+from angzarr.handlers import Aggregate, Projector, Upcaster
 
 
 def load_app(text: str) -> App:
     """The app of a module: `app.py`, `app.py:name`, `package.module` or `package.module:name`.
 
-    Without a name it is the module's only App object; without one of those, an App of all Aggregate
-    and Upcaster classes that the module has. Ends the command where there is nothing, or a choice.
+    Without a name it is the module's only App object; without one of those, an App of all
+    Aggregate, Projector and Upcaster classes that the module has. Ends the command where there is
+    nothing, or a choice.
     """
     path, _, name = text.partition(":")
     module = _load(path)
@@ -45,13 +46,13 @@ def load_app(text: str) -> App:
 
 
 def _definitions(module: ModuleType) -> list[Definition]:
-    """The module's Aggregate and Upcaster classes, bases of others left out, each once."""
+    """The module's classes of components, bases of others left out, each once."""
     classes: list[Definition] = []
     for value in vars(module).values():
         if (
             isinstance(value, type)
-            and issubclass(value, Aggregate | Upcaster)
-            and value not in (Aggregate, Upcaster, *classes)
+            and issubclass(value, Aggregate | Projector | Upcaster)
+            and value not in (Aggregate, Projector, Upcaster, *classes)
         ):
             classes.append(value)
     return [c for c in classes if not any(c is not o and issubclass(o, c) for o in classes)]

@@ -6,7 +6,14 @@ import contextlib
 from collections.abc import Callable, Generator
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 
 @contextlib.contextmanager
@@ -26,6 +33,27 @@ def byte_bar(title: str) -> Generator[Callable[[int, int], None]]:
 
         def progress(done_bytes: int, total_bytes: int) -> None:
             bar.update(task, completed=done_bytes, total=total_bytes)
+
+        yield progress
+
+
+@contextlib.contextmanager
+def count_bar(title: str) -> Generator[Callable[[int, int], None]]:
+    """A bar of things that are counted; call what it gives with (done, in all)."""
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
+        task = bar.add_task(title, total=None)
+
+        def progress(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
 
         yield progress
 

@@ -10,7 +10,7 @@ from typing import Final, Protocol
 from google.protobuf.message import DecodeError
 
 from angzarr import wire
-from angzarr.coordinators import books, letter_filter, replays
+from angzarr.coordinators import books, letter_filter, letter_replays
 from angzarr.cover import Cover
 from angzarr.errors import (
     CommandRejected,
@@ -127,7 +127,7 @@ class DlqAdmin:
                 raise _no_command(entry)
             if self._commands is None:
                 raise DeadLetterRefused("no commands are handled in this process")
-            replayed = replays.replay_of(entry.letter, asked.payloads)
+            replayed = letter_replays.replay_of(entry.letter, asked.payloads)
             if asked.mode != wire.REPLAY_AS_IS and not replayed.is_notification:
                 await self._stamp(replayed.command)
             await self._count(asked.id)
@@ -189,7 +189,7 @@ class DlqAdmin:
             self._running.remove(letter_id)
 
     async def _stamp(self, command: wire.CommandBook) -> None:
-        cover, divergence = replays.stream_of(command)
+        cover, divergence = letter_replays.stream_of(command)
         if cover is None:
             return
         first = await self._sequences.next_sequence(cover, divergence=divergence)
@@ -197,7 +197,7 @@ class DlqAdmin:
             page.header.sequence = first + index
 
     async def _send(
-        self, commands: Commands, replayed: replays.Replay, context: CallContext
+        self, commands: Commands, replayed: letter_replays.Replay, context: CallContext
     ) -> wire.CommandResponse:
         request = wire.CommandRequest(command=replayed.command).SerializeToString()
         sent = CallContext(context.deadline_ns, replayed.metadata(context))

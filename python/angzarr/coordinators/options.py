@@ -143,3 +143,22 @@ class SyncOptions:
     """
 
     max_cascade_depth: int = 32
+class ProjectorOptions:
+    """Bounds of projectors (PROJ-5, PROJ-14).
+
+    concurrency: streams of a projector without a read store that are handled at once; 1 is the
+    log's order over all streams. gap_pages: missing pages that are read at a time, and put in front
+    of a book. book_bytes: a larger book comes as several, half a message by default. batch_books,
+    batch_s: what shares a transaction of a read store while there is more to do. write_behind_s:
+    how long positions beside a read model that is not ours wait to be stored. handle_timeout_s:
+    what a remote projector has for one book. cursor_s: how often a read store is told the cursor.
+    """
+
+    concurrency: int = 16
+    gap_pages: int = 1_000
+    book_bytes: int = 5 * 1024 * KIB
+    batch_books: int = 256
+    batch_s: float = 0.005
+    write_behind_s: float = 0.1
+    handle_timeout_s: float = 30.0
+    cursor_s: float = 1.0

@@ -1,129 +1,250 @@
-"""Synchronous projectors within a request (SYNC-2, PROJ-7, PROJ-16)."""
+"""One book on its way into a read model: trimmed, its gap filled, upcast, applied (PROJ-3 to
+PROJ-5, PROJ-13).
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
-from typing import Protocol
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol
 
 from angzarr import wire
-from angzarr.coordinators import names
+from angzarr.coordinators import books, projector_books
+from angzarr.coordinators.options import ProjectorOptions
 from angzarr.coordinators.subscriptions import Filter
-from angzarr.coordinators.turns import Turns
+from angzarr.coordinators.views import Views
 from angzarr.cover import Cover
-from angzarr.errors import AngzarrError
-from angzarr.ports.components import CallContext, Subscription
-from angzarr.ports.event_store import EventStore
+from angzarr.ports.components import CallContext, Projector, Upcaster
+from angzarr.ports.event_store import Book, EventStore
+from angzarr.ports.read_store import StoredProjector, Unit
 
-PROJECTOR = "projector"
+PUBLISHED: Final = "published"
+REQUESTED: Final = "requested"
+REDELIVERED: Final = "redelivered"
 
-_log = logging.getLogger(__name__)
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """What came of a book. cover: its own. last: sequence of the last page that was applied.
+    projection: what the handler answered with, None where it was not called or has nothing to say.
+    """
+
+    cover: wire.Cover
+    last: int
+    projection: wire.Projection | None = None
 
 
-class Projecting(Protocol):
-    """A projector as requests use it."""
+class Place(Protocol):
+    """Where books are applied, and how far each stream has come there."""
 
-    @property
-    def name(self) -> str:
-        """`projector:<name>`."""
+    async def position(self, cover: Cover) -> int | None:
+        """The last sequence that was applied."""
         ...
 
-    @property
-    def consumer(self) -> str:
-        """What its positions are kept under."""
+    async def put_position(self, cover: Cover, sequence: int) -> None:
+        """Pages up to `sequence` are applied."""
         ...
 
-    @property
-    def subscriptions(self) -> tuple[Subscription, ...]: ...
-
-    @property
-    def is_synchronous(self) -> bool: ...
-
-    async def project(self, book: bytes, context: CallContext) -> bytes | None:
-        """EventBook of visible pages → Projection, None where nothing was new to it. What it
-        raises, the log's delivery meets again.
-        """
+    async def call(self, book: wire.EventBook, context: CallContext) -> wire.Projection | None:
+        """Give the book to the projector."""
         ...
 
 
-class Projectors:
-    """Those of a process that are synchronous."""
+class Positions(Protocol):
+    """How far each stream has come, of one consumer."""
 
-    def __init__(self, turns: Turns, events: EventStore) -> None:
-        self._turns = turns
+    async def get(self, cover: Cover) -> int | None: ...
+    async def put(self, cover: Cover, sequence: int) -> None: ...
+
+
+class StoredPlace:
+    """A transaction of a read store: rows and position in one."""
+
+    __slots__ = ("_projector", "_unit", "position", "put_position")
+
+    def __init__(self, projector: StoredProjector, unit: Unit[object]) -> None:
+        self._projector = projector
+        self._unit = unit
+        self.position = unit.position
+        self.put_position = unit.put_position
+
+    async def call(self, book: wire.EventBook, context: CallContext) -> wire.Projection | None:
+        """Run the projector's methods in the transaction; they skip what is not for them."""
+        packed = await self._projector.apply(book, self._unit.db)
+        return None if packed is None else wire.Projection(projection=packed)
+
+
+class PlainPlace:
+    """A projector that keeps its rows itself, and positions beside them.
+
+    It is given the pages that it subscribed; NoOps too, unless it names types.
+    """
+
+    __slots__ = ("_filter", "_has_types", "_projector", "position", "put_position")
+
+    def __init__(self, projector: Projector, positions: Positions) -> None:
+        self._projector = projector
+        self._filter = Filter(projector.subscriptions)
+        self._has_types = any(item.types for item in projector.subscriptions)
+        self.position = positions.get
+        self.put_position = positions.put
+
+    async def call(self, book: wire.EventBook, context: CallContext) -> wire.Projection | None:
+        """Ask the projector, unless nothing in the book is for it."""
+        wanted = self._filter.pages(book.cover.domain, book.pages)
+        if not wanted:
+            return None
+        if self._has_types and len(wanted) < len(book.pages):
+            book = projector_books.book_of(book.cover, wanted)
+        answer = await self._projector.handle(book.SerializeToString(), context)
+        return books.parse(wire.Projection, answer)
+
+
+class Projecting:
+    """Brings books to places: what every way to a projector shares.
+
+    upcasters: by domain, where there are any.
+    """
+
+    def __init__(
+        self,
+        events: EventStore,
+        upcasters: Mapping[str, Upcaster],
+        options: ProjectorOptions,
+    ) -> None:
         self._events = events
-        self._all: list[tuple[Projecting, Filter]] = []
+        self._upcasters = upcasters
+        self._views = Views(events, upcasters)
+        self._options = options
 
-    def add(self, projector: Projecting) -> None:
-        """Run it in requests, if it is synchronous."""
-        if projector.is_synchronous:
-            self._all.append((projector, Filter(projector.subscriptions)))
+    async def feed(
+        self,
+        place: Place,
+        given: bytes | wire.EventBook,
+        context: CallContext,
+        how: str = PUBLISHED,
+    ) -> Applied | None:
+        """Apply a book's pages that are new to the place, and those before them that it lacks;
+        None if there is nothing new. A book that is given parsed may be changed.
 
-    def of(self, domain: str) -> list[Projecting]:
-        """Those that subscribe to the domain, in the order that they were added."""
-        return [projector for projector, wanted in self._all if wanted.wants(domain)]
-
-    async def take_turns(self, stack: AsyncExitStack, covers: Iterable[Cover]) -> None:
-        """Take the turns at the streams for their projectors; `stack` gives them back.
-
-        They are taken in one order, whoever asks, so that nobody waits in a circle.
+        how: PUBLISHED as the log has it; REQUESTED, of which pages from the first pending one of
+        the stream on are left to the log (CAS-9); REDELIVERED, which was passed before, and is
+        applied once more whatever the position.
         """
-        wanted = {
-            (projector.consumer, cover.stream): cover
-            for cover in covers
-            for projector in self.of(cover.domain)
-        }
-        for (consumer, _), cover in sorted(wanted.items(), key=lambda item: item[0]):
-            await stack.enter_async_context(self._turns.alone(consumer, cover))
+        book = books.parse(wire.EventBook, given) if isinstance(given, bytes) else given
+        if how == REQUESTED:
+            del book.pages[projector_books.cut_pending(book.pages) :]
+        if not book.pages:
+            return None
+        cover = books.cover_of(book.cover)
+        if how == REDELIVERED:
+            book = await self._upcast(cover, book, context)
+            projection = await place.call(book, context)
+            return Applied(book.cover, book.pages[-1].header.sequence, projection)
+        position = await place.position(cover)
+        if not projector_books.trim(book, position):
+            return None
+        book = await self._upcast(cover, book, context)
+        start = 0 if position is None else position + 1
+        if start < book.pages[0].header.sequence:
+            return await self._fill(place, cover, book, start, context, how)
+        return await self._apply(place, cover, book, context)
 
-    async def run(
+    async def catch_up(self, place: Place, cover: Cover, context: CallContext) -> None:
+        """Apply what the place lacks of a stream, up to its first pending page."""
+        position = await place.position(cover)
+        start = 0 if position is None else position + 1
+        nothing = wire.EventBook(cover=_wire_cover(cover))
+        await self._fill(place, cover, nothing, start, context, REQUESTED)
+
+    async def _fill(
+        self,
+        place: Place,
+        cover: Cover,
+        book: wire.EventBook,
+        start: int,
+        context: CallContext,
+        how: str,
+    ) -> Applied | None:
+        """Apply the stream's pages from `start` on up to the book's, and then those (PROJ-5); in
+        one book, or in several of bounded size.
+        """
+        applied: Applied | None = None
+        held: list[wire.EventPage] = []
+        is_cut = False
+        stop = book.pages[0].header.sequence if book.pages else None
+        async for pages in self._read(cover, start, stop, context):
+            if how == REQUESTED:
+                count = projector_books.cut_pending(pages)
+                is_cut = count < len(pages)
+                del pages[count:]
+            if held:
+                applied = await self._give(place, cover, book.cover, held, context, applied)
+            held = pages
+            if is_cut:
+                break
+        if not is_cut:
+            held += book.pages
+        return await self._give(place, cover, book.cover, held, context, applied)
+
+    async def _read(
+        self, cover: Cover, start: int, stop: int | None, context: CallContext
+    ) -> AsyncIterator[list[wire.EventPage]]:
+        """Pages [start, stop) as readers see them; None is the head."""
+        limit = self._options.gap_pages
+        while stop is None or start < stop:
+            until = start + limit if stop is None else min(start + limit, stop)
+            stored = await self._events.load(cover, start=start, stop=until)
+            view = await self._views.of(stored, cover, context)
+            yield list(view.message.pages)
+            stop = stored.next_sequence if stop is None else stop
+            start = until
+
+    async def _give(
+        self,
+        place: Place,
+        cover: Cover,
+        named: wire.Cover,
+        pages: Sequence[wire.EventPage],
+        context: CallContext,
+        applied: Applied | None,
+    ) -> Applied | None:
+        """Apply the pages in books within the bounds. applied: what came of those before."""
+        bounds = self._options
+        for part in projector_books.parts(
+            pages, count_max=2 * bounds.gap_pages, bytes_max=bounds.book_bytes
+        ):
+            book = projector_books.book_of(named, part)
+            applied = _later(applied, await self._apply(place, cover, book, context))
+        return applied
+
+    async def _apply(
+        self, place: Place, cover: Cover, book: wire.EventBook, context: CallContext
+    ) -> Applied:
+        last = book.pages[-1].header.sequence
+        projection = await place.call(book, context)
+        await place.put_position(cover, last)
+        return Applied(book.cover, last, projection)
+
+    async def _upcast(
         self, cover: Cover, book: wire.EventBook, context: CallContext
-    ) -> tuple[list[bytes], list[wire.CascadeError]]:
-        """Projections of the book's pages, and an error for each projector that failed.
-
-        Pages from the stream's first undecided one on are left to the log, which holds them back,
-        too: a projector that had passed that one would never see it (CAS-9, CAS-10).
-        """
-        projectors = self.of(cover.domain)
-        if not projectors or not book.pages:
-            return [], []
-        pages = await self._published(cover, book.pages)
-        if not pages:
-            return [], []
-        if len(pages) < len(book.pages):
-            book = wire.EventBook(cover=book.cover, pages=pages)
-            book.next_sequence = pages[-1].header.sequence + 1
-        data = book.SerializeToString(deterministic=True)
-        projections: list[bytes] = []
-        errors: list[wire.CascadeError] = []
-        for projector in projectors:
-            try:
-                projection = await projector.project(data, context)
-            except Exception as error:
-                is_defect = not isinstance(error, AngzarrError)
-                _log.warning("%s failed: %s", projector.name, error, exc_info=is_defect)
-                errors.append(cascade_error(projector.name, PROJECTOR, error, cover.domain))
-            else:
-                projections += [] if projection is None else [projection]
-        return projections, errors
-
-    async def _published(
-        self, cover: Cover, pages: Sequence[wire.EventPage]
-    ) -> Sequence[wire.EventPage]:
-        pending = await self._events.pending(cover)
-        if not pending:
-            return pages
-        return [page for page in pages if page.header.sequence < pending[0].sequence]
+    ) -> wire.EventBook:
+        if cover.domain not in self._upcasters:
+            return book
+        plain = Book(book.SerializeToString(), book.next_sequence, is_plain=True)
+        return (await self._views.of(plain, cover, context)).message
 
 
-def cascade_error(
-    name: str, component_type: str, error: Exception, domain: str
-) -> wire.CascadeError:
-    """What an answer says of a component that failed; domain: of the pages that it was given."""
-    return wire.CascadeError(
-        component_name=names.bare(name),
-        component_type=component_type,
-        error_message=str(error) or type(error).__name__,
-        source_domain=domain,
+def _later(earlier: Applied | None, later: Applied) -> Applied:
+    """Of two books of one delivery the later one, with the projection that was made last."""
+    if earlier is None or later.projection is not None:
+        return later
+    return Applied(later.cover, later.last, earlier.projection)
+
+
+def _wire_cover(cover: Cover) -> wire.Cover:
+    return wire.Cover(
+        domain=cover.domain,
+        root=wire.UUID(value=cover.root),
+        edition=wire.Edition(name=cover.edition),
     )

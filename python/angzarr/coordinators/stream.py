@@ -128,6 +128,14 @@ class StreamCoordinator:
         finally:
             subscription.close()
 
+    def publish(self, book: bytes) -> None:
+        """Deliver a book that is in no log, such as a projection (QRY-23), to those who wait for
+        its correlation id now.
+        """
+        correlation_id = wire.EventBook.FromString(book).cover.correlation_id
+        for subscription in tuple(self._by_id.get(correlation_id, ())):
+            subscription.offer(book)
+
     def forget(self, subscription: Subscription) -> None:
         """Deliver nothing more to it."""
         found = self._by_id.get(subscription.correlation_id, [])

@@ -18,7 +18,7 @@ from angzarr.coordinators.cascade_end import CascadeEnd
 from angzarr.coordinators.delivery import is_transient
 from angzarr.coordinators.flow import DEPTH, Flow, Outcome, depth_of
 from angzarr.coordinators.options import SyncOptions
-from angzarr.coordinators.projecting import Projecting, Projectors, cascade_error
+from angzarr.coordinators.sync_projectors import Projecting, Projectors, cascade_error
 from angzarr.coordinators.reactions import NOTHING, Reacted, SyncWork
 from angzarr.coordinators.resolution import Resolved
 from angzarr.coordinators.subscriptions import Filter

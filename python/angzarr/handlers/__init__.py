@@ -7,6 +7,7 @@ from angzarr.handlers.decorators import (
     compensates,
     handles,
     prepares,
+    projects,
     rejected,
     routes,
     upcasts,
@@ -14,10 +15,12 @@ from angzarr.handlers.decorators import (
 )
 from angzarr.handlers.local import LocalCommandHandler
 from angzarr.handlers.local_process_manager import LocalProcessManager
+from angzarr.handlers.local_projector import LocalProjector
 from angzarr.handlers.local_saga import LocalSaga
 from angzarr.handlers.notifications import Compensation, Rejection, Revocation
 from angzarr.handlers.outputs import Cancel, Output, Record, Schedule, Send
 from angzarr.handlers.process_manager import ProcessManager
+from angzarr.handlers.projector import Projector, Service
 from angzarr.handlers.saga import Saga
 from angzarr.handlers.trigger import Trigger
 from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
@@ -28,16 +31,19 @@ __all__ = [
     "Compensation",
     "LocalCommandHandler",
     "LocalProcessManager",
+    "LocalProjector",
     "LocalSaga",
     "LocalUpcaster",
     "Output",
     "ProcessManager",
+    "Projector",
     "Record",
     "Rejection",
     "Revocation",
     "Saga",
     "Schedule",
     "Send",
+    "Service",
     "Trigger",
     "Upcaster",
     "applies",
@@ -45,6 +51,7 @@ __all__ = [
     "compensates",
     "handles",
     "prepares",
+    "projects",
     "reject",
     "rejected",
     "routes",

@@ -37,6 +37,7 @@ class Role(Enum):
     WAKES = "@wakes"
     PREPARES = "@prepares"
     ROUTES = "@routes"
+    PROJECTS = "@projects"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,8 @@ class Mark:
     """What a decorator says of a method.
 
     merge: for commands, None where nothing is said. domain: a name or an Aggregate class, the
-    source that `@handles` names or the target that `@routes` does; None for all of them.
+    source that `@handles` and `@projects` name or the target that `@routes` does; None for all of
+    them.
     """
 
     role: Role
@@ -161,6 +163,30 @@ def compensates(method: F, /) -> F:
 def upcasts(method: F, /) -> F:
     """Mark a method that turns an event of an old type into one of a newer type."""
     return _marked(method, Mark(Role.UPCASTS))
+
+
+@overload
+def projects(method: F, /) -> F: ...
+@overload
+def projects(*, source: str | type) -> Callable[[F], F]: ...
+def projects(
+    method: F | None = None, /, *, source: str | type | None = None
+) -> F | Callable[[F], F]:
+    """Mark a method of a projector that is called with each event of one type, that of its first
+    parameter.
+
+    After the event it may take a `Trigger`, which says where the event is and is found by its
+    annotation, and what the read store gives, such as an SQLite connection. What it returns, a
+    payload or None, is the projection that synchronous requests are answered with; of a book with
+    several events the last one counts. It may be async.
+
+    source: the domain, or aggregate class, that the event comes from, where several sources have
+    events of that name.
+    """
+    mark = Mark(Role.PROJECTS, domain=source)
+    if method is not None:
+        return _marked(method, mark)
+    return lambda method: _marked(method, mark)
 
 
 def mark_of(attribute: object) -> Mark | None:

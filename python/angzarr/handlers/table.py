@@ -185,6 +185,8 @@ class HandlerTable:
             case Role.HANDLES | Role.WAKES | Role.PREPARES | Role.ROUTES:
                 what = f"{handler.mark.role.value} methods belong to a Saga or ProcessManager"
                 raise TypeError(f"{handler.name}: {what}")
+            case Role.PROJECTS:
+                raise TypeError(f"{handler.name}: @projects methods belong to a Projector")
 
     def _add_command(self, handler: Handler) -> None:
         for cls in classes_in(handler.parameter, handler.name):

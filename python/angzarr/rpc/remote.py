@@ -16,7 +16,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from angzarr import wire
 from angzarr.errors import InvalidInput
-from angzarr.ports.components import CallContext
+from angzarr.ports.components import CallContext, Subscription
 from angzarr.rpc import reflection
 from angzarr.rpc.channels import MESSAGE_SIZE_KB, forwarded, open_channel, timeout_s
 from angzarr.rpc.descriptors import Types
@@ -25,6 +25,7 @@ from angzarr.rpc.status import remote_error
 from angzarr.rpc.tls import TlsFiles
 
 HANDLER: Final = "/angzarr.CommandHandlerService/"
+PROJECTOR: Final = "/angzarr.ProjectorService/"
 UPCASTER: Final = "/angzarr.UpcasterService/Upcast"
 HEALTH: Final = "/grpc.health.v1.Health/Check"
 
@@ -202,6 +203,36 @@ class RemoteUpcaster:
     async def upcast(self, request: bytes, context: CallContext) -> bytes:
         """UpcastRequest → UpcastResponse."""
         return await self.endpoint.unary(UPCASTER, request, context)
+
+
+class RemoteProjector:
+    """A projector in another process; `ports.components.Projector` over gRPC (COMPAT-14).
+
+    name: `projector:<name>`. What it is fed is configured here, since it can't be asked.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        endpoint: Endpoint,
+        subscriptions: tuple[Subscription, ...],
+        *,
+        editions: tuple[str, ...] | None = ("main",),
+        is_synchronous: bool = False,
+    ) -> None:
+        self.name = name
+        self.endpoint = endpoint
+        self.subscriptions = subscriptions
+        self.editions = editions
+        self.is_synchronous = is_synchronous
+
+    async def handle(self, request: bytes, context: CallContext) -> bytes:
+        """EventBook → Projection."""
+        return await self.endpoint.unary(PROJECTOR + "Handle", request, context)
+
+    async def handle_speculative(self, request: bytes, context: CallContext) -> bytes:
+        """EventBook → Projection, without effect."""
+        return await self.endpoint.unary(PROJECTOR + "HandleSpeculative", request, context)
 
 
 class RemoteCoordinator:

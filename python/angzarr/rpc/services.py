@@ -20,6 +20,7 @@ COMMANDS: Final = "angzarr.CommandHandlerCoordinatorService"
 QUERIES: Final = "angzarr.EventQueryService"
 STREAMS: Final = "angzarr.EventStreamService"
 DEAD_LETTERS: Final = "angzarr.DlqAdminService"
+PROJECTORS: Final = "angzarr.ProjectorCoordinatorService"
 
 Unary = Callable[[bytes, CallContext], Awaitable[bytes]]
 ServerStream = Callable[[bytes, CallContext], AsyncIterator[bytes]]
@@ -46,6 +47,14 @@ class Queries(Protocol):
         self, requests: AsyncIterator[bytes], context: CallContext
     ) -> AsyncIterator[bytes]: ...
     def get_aggregate_roots(self, context: CallContext) -> AsyncIterator[bytes]: ...
+
+
+class Projectors(Protocol):
+    """What answers ProjectorCoordinatorService."""
+
+    async def handle_sync(self, request: bytes, context: CallContext) -> bytes: ...
+    async def handle(self, request: bytes, context: CallContext) -> bytes: ...
+    async def handle_speculative(self, request: bytes, context: CallContext) -> bytes: ...
 
 
 class Subscription(Protocol):
@@ -167,6 +176,15 @@ def dlq_rpcs(letters: DeadLetters) -> tuple[Rpc, ...]:
         Rpc(service=DEAD_LETTERS, method="Delete", unary=letters.delete_letter),
         Rpc(service=DEAD_LETTERS, method="Replay", unary=letters.replay),
         Rpc(service=DEAD_LETTERS, method="Redeliver", unary=letters.redeliver),
+    )
+
+
+def projector_rpcs(projectors: Projectors) -> tuple[Rpc, ...]:
+    """The methods of ProjectorCoordinatorService."""
+    return (
+        Rpc(service=PROJECTORS, method="HandleSync", unary=projectors.handle_sync),
+        Rpc(service=PROJECTORS, method="Handle", unary=projectors.handle),
+        Rpc(service=PROJECTORS, method="HandleSpeculative", unary=projectors.handle_speculative),
     )
 
 

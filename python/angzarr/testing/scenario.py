@@ -6,6 +6,7 @@ given(Account).when(Deposit(500)).then(Deposited(500)).then_state(balance_cents=
 
 given(Shipping).when(OrderPaid("Elm St 1")).then(Send(Ship("Elm St 1")))
 given(Fulfilment, Paid()).when_woken(Remind()).then(Send(Nudge(), root="o-1"))
+given(Statement).when(Deposited(500)).then_rows("SELECT cents FROM line", (500,))
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import overload
 from angzarr import codec, wire
 from angzarr.codec import Payload
 from angzarr.errors import CommandRejected
-from angzarr.handlers import Aggregate, LocalCommandHandler, ProcessManager, Saga
+from angzarr.handlers import Aggregate, LocalCommandHandler, ProcessManager, Projector, Saga
 from angzarr.ports.components import CallContext
 from angzarr.testing.comparing import assert_fields, difference, run, shown
+from angzarr.testing.projections import GivenProjector
 from angzarr.testing.reactions import GivenProcess, GivenSaga, stored
 
 
@@ -28,11 +30,14 @@ def given(handler: type[Aggregate], *events: Payload) -> Given: ...
 def given(handler: type[Saga]) -> GivenSaga: ...
 @overload
 def given(handler: type[ProcessManager], *events: Payload) -> GivenProcess: ...
+@overload
+def given(handler: type[Projector], *events: Payload) -> GivenProjector: ...
 def given(
-    handler: type[Aggregate] | type[Saga] | type[ProcessManager], *events: Payload
-) -> Given | GivenSaga | GivenProcess:
+    handler: type[Aggregate] | type[Saga] | type[ProcessManager] | type[Projector],
+    *events: Payload,
+) -> Given | GivenSaga | GivenProcess | GivenProjector:
     """What there is before: an aggregate's stream that holds `events`, a process manager's own
-    stream that does, or a saga, which remembers nothing.
+    stream that does, a projector that has projected them, or a saga, which remembers nothing.
     """
     if issubclass(handler, Saga):
         if events:
@@ -40,6 +45,8 @@ def given(
         return GivenSaga(handler)
     if issubclass(handler, ProcessManager):
         return GivenProcess(handler, events)
+    if issubclass(handler, Projector):
+        return GivenProjector(handler, events)
     return Given(handler, events)
 
 

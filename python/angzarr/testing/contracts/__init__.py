@@ -37,6 +37,7 @@ pytest.register_assert_rewrite(
             "obligations",
             "positions",
             "read",
+            "read_store",
             "snapshots",
         )
     )
@@ -47,6 +48,7 @@ from angzarr.testing.contracts.dead_letters import DeadLetterContract  # noqa: E
 from angzarr.testing.contracts.events import EventStoreContract  # noqa: E402
 from angzarr.testing.contracts.obligations import ObligationStoreContract  # noqa: E402
 from angzarr.testing.contracts.positions import PositionStoreContract  # noqa: E402
+from angzarr.testing.contracts.read_store import ReadStoreContract  # noqa: E402
 from angzarr.testing.contracts.snapshots import SnapshotStoreContract  # noqa: E402
 
 __all__ = [
@@ -55,6 +57,7 @@ __all__ = [
     "ObligationStoreContract",
     "Opener",
     "PositionStoreContract",
+    "ReadStoreContract",
     "SnapshotStoreContract",
     "StoreContract",
 ]
