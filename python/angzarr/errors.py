@@ -492,6 +492,8 @@ class ReactionFailed(AngzarrError):
         self.book = book
         super().__init__(f"{component} failed: {self.reason}")
         self.__cause__ = cause
+
+
 class ProjectorFailed(AngzarrError):
     """A projector failed on what a caller sent; `__cause__` has the error (PROJ-8)."""
 

@@ -114,7 +114,7 @@ class Fallback:
             except AngzarrError as error:
                 _log.error("%s: the dead letter can't be written: %s", _name(failure), error)
                 late = error
-        if flags.escalate :
+        if flags.escalate and "escalation" not in done:
             done.add("escalation")
             await self._escalate(failure, flags.reason)
         if flags.abort:

@@ -143,6 +143,9 @@ class SyncOptions:
     """
 
     max_cascade_depth: int = 32
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectorOptions:
     """Bounds of projectors (PROJ-5, PROJ-14).
 

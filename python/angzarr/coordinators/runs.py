@@ -140,7 +140,7 @@ class Run:
                 task.cancel()
 
     async def ended(self) -> None:
-        """Wait, after `end`, for the deliveries that run; when the wait is given up, so are they."""
+        """Wait, after `end`, for the deliveries that run; they are given up with the wait."""
         tasks = [task for task in (self._reading, self._refilling) if task is not None]
         tasks += self.lanes.tasks()
         try:

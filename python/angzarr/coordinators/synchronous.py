@@ -18,10 +18,10 @@ from angzarr.coordinators.cascade_end import CascadeEnd
 from angzarr.coordinators.delivery import is_transient
 from angzarr.coordinators.flow import DEPTH, Flow, Outcome, depth_of
 from angzarr.coordinators.options import SyncOptions
-from angzarr.coordinators.sync_projectors import Projecting, Projectors, cascade_error
 from angzarr.coordinators.reactions import NOTHING, Reacted, SyncWork
 from angzarr.coordinators.resolution import Resolved
 from angzarr.coordinators.subscriptions import Filter
+from angzarr.coordinators.sync_projectors import Projecting, Projectors, cascade_error
 from angzarr.coordinators.turns import Intent, Turns
 from angzarr.coordinators.views import Views
 from angzarr.cover import Cover, Provenance

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
@@ -314,13 +314,37 @@ class RemoteObligations:
     async def put(self, obligation: Obligation) -> None:
         await self._ask("obligations.put", obligation)
 
-    async def due(self, now_ns: int, *, limit: int = 64, lease_s: float = 30.0) -> list[Obligation]:
-        return await self._ask("obligations.due", now_ns, limit=limit, lease_s=lease_s)
+    async def get(self, obligation_id: str) -> Obligation | None:
+        return await self._ask("obligations.get", obligation_id)
+
+    async def due(
+        self,
+        now_ns: int,
+        *,
+        limit: int = 64,
+        lease_s: float = 30.0,
+        kinds: Collection[str] | None = None,
+    ) -> list[Obligation]:
+        return await self._ask("obligations.due", now_ns, limit=limit, lease_s=lease_s, kinds=kinds)
+
+    async def next_due(self, *, kinds: Collection[str] | None = None) -> int | None:
+        return await self._ask("obligations.next_due", kinds=kinds)
+
+    async def renew(self, obligation_id: str, until_ns: int) -> None:
+        await self._ask("obligations.renew", obligation_id, until_ns)
 
     async def retry(
-        self, obligation_id: str, due_ns: int, error: str, *, seen: Obligation | None = None
+        self,
+        obligation_id: str,
+        due_ns: int,
+        error: str,
+        *,
+        seen: Obligation | None = None,
+        is_counted: bool = True,
     ) -> None:
-        await self._ask("obligations.retry", obligation_id, due_ns, error, seen=seen)
+        await self._ask(
+            "obligations.retry", obligation_id, due_ns, error, seen=seen, is_counted=is_counted
+        )
 
     async def close(self, obligation_id: str, *, seen: Obligation | None = None) -> None:
         await self._ask("obligations.close", obligation_id, seen=seen)
@@ -343,3 +367,6 @@ class RemoteDeadLetters:
 
     async def delete(self, letter_id: str) -> bool:
         return await self._ask("dead_letters.delete", letter_id)
+
+    async def count_replay(self, letter_id: str) -> int | None:
+        return await self._ask("dead_letters.count_replay", letter_id)

@@ -271,14 +271,19 @@ class RecordDeadLetters:
         )
 
     async def count_replay(self, letter_id: str) -> int | None:
-        async with self._mutex.hold(letter_id):
-            known = await self.get(letter_id)
-            if known is None:
+        key = letter_id.encode()
+        while True:
+            value = self._records.get(DEAD_LETTERS, key)
+            if value is None:
                 return None
+            known = _decode_letter(value)
             counted = replace(known, replay_count=known.replay_count + 1)
-            key = letter_id.encode()
-            await self._records.write([(PUT, DEAD_LETTERS, key, _encode(counted))])
-            return counted.replay_count
+            changes = [
+                (ONLY_IF, DEAD_LETTERS, key, value),
+                (PUT, DEAD_LETTERS, key, _encode(counted)),
+            ]
+            if await self._records.write(changes):  # else it was counted or deleted meanwhile
+                return counted.replay_count
 
     def _next_id(self) -> str:
         """Now, or just after the newest id where the clock stands still or went back."""
