@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from angzarr import calls
+from angzarr import calls, components
 from angzarr.components import COORDINATOR, LOCAL, QUERY, STREAM, Component, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import (
@@ -23,11 +23,21 @@ from angzarr.coordinators import (
     StreamOptions,
 )
 from angzarr.coordinators.dead_letters import Redelivery
+from angzarr.coordinators.destinations import (
+    Destinations,
+    QueryDestinations,
+    RoutedDestinations,
+    StoreDestinations,
+)
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
-from angzarr.handlers.aggregate import Aggregate
+from angzarr.handlers.aggregate import Aggregate, sagas_of
 from angzarr.handlers.local import LocalCommandHandler
+from angzarr.handlers.local_process_manager import LocalProcessManager
+from angzarr.handlers.local_saga import LocalSaga
+from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
+from angzarr.handlers.saga import Saga
 from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
 from angzarr.local_transport import Calls, Stream, Unary
 from angzarr.ports.clock import Clock
@@ -35,6 +45,7 @@ from angzarr.ports.components import CommandHandler
 from angzarr.ports.components import Upcaster as UpcasterPort
 from angzarr.ports.event_store import SnapshotPolicy
 from angzarr.ports.stores import Stores
+from angzarr.reacting import Reacting, Reactors, Synchrony, build
 from angzarr.routing import Commands, RoutedCommands
 from angzarr.stores import open_stores
 
@@ -43,10 +54,12 @@ if TYPE_CHECKING:
     from angzarr.rpc.remote import Endpoint
     from angzarr.rpc.tls import TlsFiles
 
-Definition = type[Aggregate] | type[Projector] | type[Upcaster]
+Definition = type[Aggregate] | type[Saga] | type[ProcessManager] | type[Projector] | type[Upcaster]
 
 STORE_WAIT_S: Final = 120.0
 """How long a start waits for a store elsewhere."""
+STORE_OWNER: Final = "store"
+"""What the connection to the server that has the store is called among the endpoints."""
 STORE_PAUSE_S_MIN: Final = 0.1
 STORE_PAUSE_S_MAX: Final = 5.0
 
@@ -55,20 +68,25 @@ _log: Final = logging.getLogger("angzarr")
 
 @dataclass(slots=True)
 class Parts:
-    """A running app's parts. endpoints: connections to remote components, by component name.
+    """A running app's parts. components: the selected ones by name; known: all of them.
+    definitions: the classes of components, by name.
 
-    redelivery: takes dead events, where consumers run here.
+    reacting: what runs beside requests; None where nothing does. redelivery: takes dead events.
+    endpoints: connections to remote components, by component name.
     watchers: told (component name, whether it serves) when a remote one comes or goes.
     """
 
     config: Config
     components: dict[str, Component]
+    known: dict[str, Component]
+    definitions: Mapping[str, type[object]]
     stores: Stores
     clock: Clock
     coordinator: CommandCoordinator | None = None
     commands: Commands | None = None
     queries: QueryCoordinator | None = None
     streams: StreamCoordinator | None = None
+    reacting: Reacting | None = None
     redelivery: Redelivery | None = None
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
@@ -86,12 +104,14 @@ class Parts:
                 stack.push_async_callback(self.coordinator.close)
             if self.streams:
                 stack.push_async_callback(self.streams.stop)
+            if self.reacting:
+                stack.push_async_callback(self.reacting.stop)
 
 
 async def assemble(
     config: Config,
-    components: dict[str, Component],
     definitions: Sequence[Definition],
+    select: str,
     clock: Clock,
 ) -> Parts:
     """Open the store and start the selected components; a store elsewhere is waited for.
@@ -99,7 +119,11 @@ async def assemble(
     Raises StoreLocked, StoreUnavailable, FormatTooNew, CorruptData, InvalidInput; then nothing
     stays open.
     """
-    parts = Parts(config, components, open_store(config, clock), clock)
+    classes = by_component(definitions)
+    known = components.known(classes, config)
+    chosen = components.resolve(classes, config, select)
+    one_each = {name: found[0] for name, found in classes.items()}
+    parts = Parts(config, chosen, known, one_each, open_store(config, clock), clock)
     try:
         if config.storage.type == "grpc":
             await _reach(parts.stores)
@@ -155,17 +179,19 @@ async def _reach(stores: Stores) -> None:
 
 async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
     config = parts.config
-    handlers, remote = _handlers(parts, definitions)
+    handlers, remote = _handlers(parts)
     upcasters = _upcasters(parts, definitions)
+    synchrony = Synchrony(parts.stores, parts.clock, config)
+    local = parts.coordinator = CommandCoordinator(
+        parts.stores,
+        handlers,
+        options=command_options(config),
+        upcasters=upcasters,
+        clock=parts.clock,
+        reactions=synchrony.requests,
+    )
     # Without any aggregate the calls are there all the same: every domain is unknown (CMD-4).
-    if handlers or remote or not by_domain(definitions):
-        local = parts.coordinator = CommandCoordinator(
-            parts.stores,
-            handlers,
-            options=command_options(config),
-            upcasters=upcasters,
-            clock=parts.clock,
-        )
+    if handlers or remote or not any(map(_is_aggregate, parts.known)):
         parts.commands = RoutedCommands(local, remote) if remote else local
     if QUERY in parts.components:
         parts.queries = QueryCoordinator(
@@ -183,20 +209,114 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         )
         await parts.streams.start()
     parts.calls = _calls(parts)
+    reactors = _reactors(parts)
+    if reactors or handlers:
+        elsewhere = {**remote, **_unselected(parts)}
+        _check_reached(reactors, {*handlers, *elsewhere})
+        parts.reacting = build(
+            reactors,
+            synchrony,
+            config=config,
+            stores=parts.stores,
+            clock=parts.clock,
+            commands=RoutedCommands(local, elsewhere) if elsewhere else local,
+            destinations=_destinations(parts, handlers, elsewhere),
+            command_options=command_options(config),
+            upcasters=upcasters,
+            publish=parts.streams.publish if parts.streams else None,
+        )
+        parts.redelivery = parts.reacting
+        await parts.reacting.start()
 
 
-def _handlers(
-    parts: Parts, definitions: Sequence[Definition]
-) -> tuple[dict[str, CommandHandler], dict[str, Commands]]:
+def _is_aggregate(name: str) -> bool:
+    return name.startswith("aggregate:")
+
+
+def _reactors(parts: Parts) -> Reactors:
+    """The selected sagas, process managers and projectors."""
+    sagas: list[LocalSaga] = []
+    managers: list[LocalProcessManager] = []
+    projectors: list[type[Projector]] = []
+    for name in parts.components:
+        definition = parts.definitions.get(name)
+        if definition is None or name.startswith("query:"):
+            continue
+        if issubclass(definition, Saga):
+            sagas.append(LocalSaga(definition))
+        elif issubclass(definition, ProcessManager):
+            managers.append(LocalProcessManager(definition))
+        elif issubclass(definition, Projector):
+            projectors.append(definition)
+    return Reactors(sagas, managers, projectors)
+
+
+def _unselected(parts: Parts) -> dict[str, Commands]:
+    """Coordinators of the aggregates that are not selected here, for what reacts here: those that
+    are configured, else the server that has the store (DEP-11).
+    """
+    from angzarr.rpc.remote import RemoteCoordinator
+
+    found: dict[str, Commands] = {}
+    for name, component in parts.known.items():
+        if not _is_aggregate(name) or name in parts.components:
+            continue
+        if component.role == COORDINATOR and not component.is_local:
+            found[component.domain] = RemoteCoordinator(_endpoint(parts, component))
+        elif parts.config.storage.type == "grpc":
+            owner = parts.endpoints.get(STORE_OWNER) or _endpoint(
+                parts, Component(STORE_OWNER, parse_endpoint(parts.config.storage.address, ""))
+            )
+            found[component.domain] = RemoteCoordinator(owner)
+    return found
+
+
+def _check_reached(reactors: Reactors, domains: set[str]) -> None:
+    """Raise InvalidInput for a declared target that no endpoint leads to (DEP-16)."""
+    for item in (*reactors.sagas, *reactors.managers):
+        for domain in item.targets:
+            if domain not in domains:
+                name = f"aggregate:{domain}"
+                known = ", ".join(sorted(domains)) or "none"
+                raise InvalidInput(
+                    f"components.{name}.endpoint",
+                    "tcp://host:port or unix:///path of its coordinator",
+                    "none",
+                    f"{item.name} sends to {name}, which is neither selected here nor has an "
+                    f"endpoint; known: {known}",
+                )
+
+
+def _destinations(
+    parts: Parts, handlers: Mapping[str, CommandHandler], elsewhere: Mapping[str, Commands]
+) -> Destinations:
+    """Where streams end: in this process's store, or in that of another coordinator."""
+    near = set(handlers)
+    far: dict[str, Destinations] = {}
+    for domain in elsewhere:
+        component = parts.known[f"aggregate:{domain}"]
+        endpoint = parts.endpoints.get(component.name)
+        if parts.config.storage.type == "grpc" or endpoint is None:
+            near.add(domain)  # the store that both have
+        else:
+            from angzarr.rpc.remote import RemoteQueries
+
+            far[domain] = QueryDestinations(RemoteQueries(endpoint), [domain])
+    local = StoreDestinations(parts.stores.events, near)
+    return RoutedDestinations(local, far) if far else local
+
+
+def _handlers(parts: Parts) -> tuple[dict[str, CommandHandler], dict[str, Commands]]:
     """Handlers by domain, and the coordinators elsewhere by domain."""
-    classes = {d.table().domain: d for d in definitions if issubclass(d, Aggregate)}
     handlers: dict[str, CommandHandler] = {}
     remote: dict[str, Commands] = {}
     for component in parts.components.values():
-        if not component.name.startswith("aggregate:"):
+        if not _is_aggregate(component.name):
             continue
         if component.is_local:
-            handlers[component.domain] = LocalCommandHandler(classes[component.domain])
+            definition = parts.definitions[component.name]
+            assert issubclass(definition, Aggregate)
+            handlers[component.domain] = LocalCommandHandler(definition)
             continue
         # gRPC is loaded only where something is remote.
         from angzarr.rpc.descriptors import Types
@@ -333,12 +453,25 @@ def _warn(parts: Parts) -> None:
         _log.warning("%s", "; ".join(weak))
 
 
-def by_domain(definitions: Sequence[Definition]) -> Mapping[str, Sequence[type[object]]]:
-    """The aggregate classes by their domain, each class once."""
+def by_component(definitions: Sequence[Definition]) -> Mapping[str, Sequence[type[object]]]:
+    """The classes by their component's name, each class once; an aggregate's sagas among them."""
     found: dict[str, list[type[object]]] = {}
+
+    def add(name: str, definition: type[object]) -> None:
+        classes = found.setdefault(name, [])
+        if definition not in classes:
+            classes.append(definition)
+
     for definition in definitions:
         if issubclass(definition, Aggregate):
-            classes = found.setdefault(definition.table().domain, [])
-            if definition not in classes:
-                classes.append(definition)
+            add(f"aggregate:{definition.table().domain}", definition)
+            for saga in sagas_of(definition):
+                add(saga.table().component, saga)
+        elif issubclass(definition, Saga | ProcessManager):
+            add(definition.table().component, definition)
+        elif issubclass(definition, Projector):
+            name = definition.projector_table().name
+            add(f"projector:{name}", definition)
+            if definition.query_service() is not None:
+                add(f"query:{name}", definition)
     return found
