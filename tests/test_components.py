@@ -19,7 +19,7 @@ class OtherAccount: ...
 
 def found(tmp_path: Path, select: str = "*", /, **environ: str) -> dict[str, Component]:
     config = load(environ=environ, directory=tmp_path)
-    return resolve({"account": [Account]}, config, select)
+    return resolve({"aggregate:account": [Account]}, config, select)
 
 
 @pytest.mark.spec("DEP-1")
@@ -32,7 +32,7 @@ def test_two_classes_of_one_domain_stop_the_start_with_both_names(tmp_path: Path
     config = load(environ={}, directory=tmp_path)
 
     with pytest.raises(InvalidInput) as caught:
-        resolve({"account": [Account, OtherAccount]}, config)
+        resolve({"aggregate:account": [Account, OtherAccount]}, config)
 
     assert "Account and" in str(caught.value)
     assert "OtherAccount" in str(caught.value)
@@ -100,7 +100,7 @@ def test_a_component_without_endpoint_and_definition_stops_the_start(tmp_path: P
         found(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["order", "robot:order", "saga:shipping"])
+@pytest.mark.parametrize("name", ["order", "robot:order", "gateway:rest"])
 def test_a_component_of_no_kind_of_this_release_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.toml").write_text(f'[components."{name}"]\nendpoint = "tcp://h:9"')
 

@@ -302,6 +302,29 @@ class SagaCompensation(Section):
     dead_letter_queue_url: str = ""
 
 
+class Delivery(Section):
+    """How the log's deliveries are tried (DLQ-3, DLQ-4).
+
+    first_ms, cap_s: the first and the longest delay between attempts. max_attempts: then a failure
+    is a dead letter; on_poison `block` tries on instead. window: unfinished books of one consumer
+    in memory. concurrency: streams of one saga or process manager at once.
+    """
+
+    first_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
+    cap_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    max_attempts: Annotated[int, Field(ge=1, le=1_000)] = 10
+    on_poison: Literal["dead_letter", "block"] = "dead_letter"
+    window: Annotated[int, Field(ge=1, le=65_536)] = 1_024
+    concurrency: Annotated[int, Field(ge=1, le=65_536)] = 64
+
+
+class Consumer(Section):
+    """How processes share consumers (DEP-14). lease_s: how long one that died keeps others out."""
+
+    lease_s: Annotated[float, Field(ge=0.1, le=3600)] = 15.0
+    partitions: Annotated[int, Field(ge=1, le=1_024)] = 1
+
+
 class Log(Section):
     """filter: a level, or `logger=level` items, separated by commas."""
 
@@ -326,6 +349,8 @@ class Config(Section):
     upcaster: Upcaster = Upcaster()
     dlq: DeadLetters = DeadLetters()
     saga_compensation: SagaCompensation = SagaCompensation()
+    delivery: Delivery = Delivery()
+    consumer: Consumer = Consumer()
     descriptor_path: str = ""
     log: Log = Log()
 

@@ -62,8 +62,6 @@ LATER: Final[Mapping[str, str]] = {
     "sagas": "sagas are",
     "process_managers": "process managers are",
     "payload_offload": "payload offloading is",
-    "delivery": "delivery to consumers is",
-    "consumer": "consumers are",
     "cascade": "cascades are",
     "reaper": "cascades are",
     "gateway": "the HTTP gateway is",

@@ -139,6 +139,13 @@ class Duties:
         await asyncio.gather(*(run(obligation) for obligation in due))
         return len(due)
 
+    async def is_idle(self) -> bool:
+        """Whether nothing is due, or being worked on here."""
+        if self._running:
+            return False
+        due_ns = await self._store.next_due(kinds=tuple(self._duties))
+        return due_ns is None or due_ns > self._clock.now_ns()
+
     async def start(self) -> None:
         """Work from now on. Idempotent."""
         if self._worker is None:

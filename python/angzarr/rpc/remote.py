@@ -21,7 +21,7 @@ from angzarr.rpc import reflection
 from angzarr.rpc.channels import MESSAGE_SIZE_KB, forwarded, open_channel, timeout_s
 from angzarr.rpc.conversations import Conversation
 from angzarr.rpc.descriptors import Types
-from angzarr.rpc.services import COMMANDS
+from angzarr.rpc.services import COMMANDS, QUERIES
 from angzarr.rpc.status import remote_error
 from angzarr.rpc.tls import TlsFiles
 
@@ -120,6 +120,18 @@ class Endpoint:
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
         call = start(timeout=timeout_s(context), metadata=forwarded(context.metadata))
         return Conversation(call, self._notice)
+
+    async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
+        """One request, many answers, as `unary`."""
+        call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
+        metadata = forwarded(context.metadata) if context.metadata else None
+        try:
+            async for answer in call(request, timeout=timeout_s(context), metadata=metadata):
+                yield answer
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                self._doubt.set()
+            raise remote_error(error) from error
 
     async def describe(self, name: str) -> list[bytes]:
         """Descriptor files of the message `name` by the peer's reflection; empty without any."""
@@ -266,6 +278,17 @@ class RemoteProjector:
     async def handle_speculative(self, request: bytes, context: CallContext) -> bytes:
         """EventBook → Projection, without effect."""
         return await self.endpoint.unary(PROJECTOR + "HandleSpeculative", request, context)
+
+
+class RemoteQueries:
+    """EventQueryService of another coordinator, as far as reactions ask it (SAGA-6)."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        self.endpoint = endpoint
+
+    def get_events(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
+        """Query → EventBooks. Raises RemoteError."""
+        return self.endpoint.stream(f"/{QUERIES}/GetEvents", request, context)
 
 
 class RemoteCoordinator:
