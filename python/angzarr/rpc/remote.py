@@ -101,9 +101,10 @@ class Endpoint:
         return call(request, timeout=timeout_s(context), metadata=metadata)
 
     async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
-        """One call with many answers. Raises as `unary`, also between them."""
+        """One request, many answers, as `unary`; the call ends with the iteration."""
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
-        call = start(request, timeout=timeout_s(context), metadata=forwarded(context.metadata))
+        metadata = forwarded(context.metadata) if context.metadata else None
+        call = start(request, timeout=timeout_s(context), metadata=metadata)
         try:
             async for answer in call:
                 yield answer
@@ -120,18 +121,6 @@ class Endpoint:
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
         call = start(timeout=timeout_s(context), metadata=forwarded(context.metadata))
         return Conversation(call, self._notice)
-
-    async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
-        """One request, many answers, as `unary`."""
-        call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
-        metadata = forwarded(context.metadata) if context.metadata else None
-        try:
-            async for answer in call(request, timeout=timeout_s(context), metadata=metadata):
-                yield answer
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                self._doubt.set()
-            raise remote_error(error) from error
 
     async def describe(self, name: str) -> list[bytes]:
         """Descriptor files of the message `name` by the peer's reflection; empty without any."""
