@@ -12,8 +12,8 @@ import grpc.aio
 import pytest
 
 from angzarr import errors
-from angzarr.rpc import status
 from angzarr.ports.components import CallContext
+from angzarr.rpc import status
 from angzarr.rpc.services import is_local_peer, process_manager_rpcs, projector_rpcs, saga_rpcs
 
 Serve = Callable[..., Awaitable[Any]]
