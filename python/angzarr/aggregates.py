@@ -142,7 +142,7 @@ def destinations_of(
         if parts.config.storage.type == "grpc" or endpoint is None:
             near.add(domain)  # the store that both have
         else:
-            from angzarr.rpc.remote import RemoteQueries
+            from angzarr.rpc.queries_client import RemoteQueries
 
             far[domain] = QueryDestinations(RemoteQueries(endpoint), [domain])
     local = StoreDestinations(parts.stores.events, near)

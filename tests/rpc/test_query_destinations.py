@@ -13,7 +13,8 @@ from angzarr import errors, wire
 from angzarr.coordinators import QueryCoordinator
 from angzarr.coordinators.destinations import QueryDestinations, describe
 from angzarr.ports.components import CallContext
-from angzarr.rpc.remote import Endpoint, RemoteQueries
+from angzarr.rpc.queries_client import RemoteQueries
+from angzarr.rpc.remote import Endpoint
 from angzarr.rpc.server import Server, ServerOptions
 
 from ..coordinators.conftest import town  # noqa: F401

@@ -21,7 +21,7 @@ from angzarr.rpc import reflection
 from angzarr.rpc.channels import MESSAGE_SIZE_KB, forwarded, open_channel, timeout_s
 from angzarr.rpc.conversations import Conversation
 from angzarr.rpc.descriptors import Types
-from angzarr.rpc.services import COMMANDS, QUERIES
+from angzarr.rpc.services import COMMANDS
 from angzarr.rpc.status import remote_error
 from angzarr.rpc.tls import TlsFiles
 
@@ -267,17 +267,6 @@ class RemoteProjector:
     async def handle_speculative(self, request: bytes, context: CallContext) -> bytes:
         """EventBook → Projection, without effect."""
         return await self.endpoint.unary(PROJECTOR + "HandleSpeculative", request, context)
-
-
-class RemoteQueries:
-    """EventQueryService of another coordinator, as far as reactions ask it (SAGA-6)."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-
-    def get_events(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
-        """Query → EventBooks. Raises RemoteError."""
-        return self.endpoint.stream(f"/{QUERIES}/GetEvents", request, context)
 
 
 class RemoteCoordinator:
