@@ -233,8 +233,8 @@ def deposits(client):
         registered.add(root)
         for message in (*messages, deposit(item["amount"])):
             builder = command(client.command_handler, message, root=root)
-            builder = builder.with_correlation_id(item.get("correlation_id", "c-1"))
             book = builder.with_merge_strategy(types_pb2.MERGE_AGGREGATE_HANDLES).build()
+            book.cover.correlation_id = item.get("correlation_id", "c-1")
             if "edition" in item and isinstance(message, player_pb2.DepositFunds):
                 book.cover.edition.name = item["edition"]
             mode = item.get("sync_mode", types_pb2.SYNC_MODE_ASYNC)
