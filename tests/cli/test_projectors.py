@@ -299,9 +299,9 @@ def test_a_read_model_is_built_and_switched_while_its_server_runs(
 
 
 def test_a_store_that_a_server_has_open_is_reached_by_its_server(
-    run: Run, served: str, module: Path
+    run: Run, served: str, module: Path, tmp_path: Path
 ) -> None:
-    done = run("projectors", "list", module)
+    done = run("projectors", "list", module, "--data", tmp_path / "data")
 
     assert done.exit_code == 4
     assert "--store grpc://HOST:PORT" in done.stderr
@@ -324,8 +324,10 @@ def test_an_address_is_for_a_replay_in_place(run: Run, module: Path) -> None:
     assert "--in-place" in done.stderr
 
 
-def test_doctor_shows_how_far_the_consumers_of_a_server_are(run: Run, served: str) -> None:
-    done = run("doctor", "--address", served)
+def test_doctor_shows_how_far_the_consumers_of_a_server_are(
+    run: Run, served: str, tmp_path: Path
+) -> None:
+    done = run("doctor", "--data", tmp_path / "data", "--address", served)
 
     assert done.exit_code == 0
     assert "projector-statement" in done.stdout
