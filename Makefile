@@ -38,7 +38,7 @@ check: native  ## format, lint, types, imports, generated code
 	$(BIN)/python -m mypy.stubtest angzarr._native
 	$(BIN)/python .ci/native.py lint
 
-generate: setup  ## regenerate _wire and caller_sync
+generate: setup  ## regenerate _wire, the examples' wire code, and caller_sync
 	$(BIN)/python .ci/generate.py
 	$(BIN)/python .ci/generate_sync.py
 
