@@ -21,8 +21,9 @@ setup: $(VENV)/.ready
 native: setup  ## build the engine into the environment
 	$(BIN)/python .ci/native.py develop
 
-demo: native  ## play the published poker hands through a server that is killed half-way
+demo: native  ## play poker hands, and move money between accounts, while processes are killed
 	$(BIN)/python -m angzarr.examples.holdem.demo
+	$(BIN)/python -m angzarr.examples.bank.demo
 
 test: native  ## every test: Rust, Python, contracts on all stores, 100 crashes
 	$(BIN)/python .ci/native.py test

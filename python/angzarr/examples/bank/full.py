@@ -164,8 +164,8 @@ class Account(Aggregate, domain="account"):
     @rejected
     def give_back(self, rejection: Rejection[Credit]) -> TransferReturned:
         """The other account did not take it."""
-        refused = rejection.command
-        return TransferReturned(refused.reference, refused.amount_cents, rejection.reason)
+        reference = rejection.command.reference
+        return TransferReturned(reference, self.in_transit[reference], rejection.reason)
 
     @command
     def settle(self, cmd: Settle) -> TransferSettled:
