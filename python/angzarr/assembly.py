@@ -11,55 +11,49 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from angzarr import calls, components
-from angzarr.components import COORDINATOR, LOCAL, QUERY, STREAM, Component, parse_endpoint
+from angzarr.aggregates import (
+    check_reached,
+    command_options,
+    destinations_of,
+    handlers_of,
+    is_aggregate,
+    tls_files,
+    unselected,
+    upcasters_of,
+)
+from angzarr.components import LOCAL, QUERY, STREAM, Component, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import (
     CommandCoordinator,
-    CommandOptions,
     QueryCoordinator,
     QueryOptions,
-    SnapshotOptions,
     StreamCoordinator,
     StreamOptions,
 )
 from angzarr.coordinators.dead_letters import Redelivery
-from angzarr.coordinators.destinations import (
-    Destinations,
-    QueryDestinations,
-    RoutedDestinations,
-    StoreDestinations,
-)
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
 from angzarr.handlers.aggregate import Aggregate, sagas_of
-from angzarr.handlers.local import LocalCommandHandler
 from angzarr.handlers.local_process_manager import LocalProcessManager
 from angzarr.handlers.local_saga import LocalSaga
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
 from angzarr.handlers.saga import Saga
-from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
+from angzarr.handlers.upcaster import Upcaster
 from angzarr.local_transport import Calls, Stream, Unary
 from angzarr.ports.clock import Clock
-from angzarr.ports.components import CommandHandler
-from angzarr.ports.components import Upcaster as UpcasterPort
-from angzarr.ports.event_store import SnapshotPolicy
 from angzarr.ports.stores import Stores
 from angzarr.reacting import Reacting, Reactors, Synchrony, build
 from angzarr.routing import Commands, RoutedCommands
 from angzarr.stores import open_stores
 
 if TYPE_CHECKING:
-    from angzarr.config import SnapshotRule
     from angzarr.rpc.remote import Endpoint
-    from angzarr.rpc.tls import TlsFiles
 
 Definition = type[Aggregate] | type[Saga] | type[ProcessManager] | type[Projector] | type[Upcaster]
 
 STORE_WAIT_S: Final = 120.0
 """How long a start waits for a store elsewhere."""
-STORE_OWNER: Final = "store"
-"""What the connection to the server that has the store is called among the endpoints."""
 STORE_PAUSE_S_MIN: Final = 0.1
 STORE_PAUSE_S_MAX: Final = 5.0
 
@@ -179,8 +173,8 @@ async def _reach(stores: Stores) -> None:
 
 async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
     config = parts.config
-    handlers, remote = _handlers(parts)
-    upcasters = _upcasters(parts, definitions)
+    handlers, remote = handlers_of(parts)
+    upcasters = upcasters_of(parts, definitions)
     synchrony = Synchrony(parts.stores, parts.clock, config)
     local = parts.coordinator = CommandCoordinator(
         parts.stores,
@@ -191,7 +185,7 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         reactions=synchrony.requests,
     )
     # Without any aggregate the calls are there all the same: every domain is unknown (CMD-4).
-    if handlers or remote or not any(map(_is_aggregate, parts.known)):
+    if handlers or remote or not any(map(is_aggregate, parts.known)):
         parts.commands = RoutedCommands(local, remote) if remote else local
     if QUERY in parts.components:
         parts.queries = QueryCoordinator(
@@ -211,8 +205,8 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
     parts.calls = _calls(parts)
     reactors = _reactors(parts)
     if reactors or handlers:
-        elsewhere = {**remote, **_unselected(parts)}
-        _check_reached(reactors, {*handlers, *elsewhere})
+        elsewhere = {**remote, **unselected(parts)}
+        check_reached(reactors, {*handlers, *elsewhere})
         parts.reacting = build(
             reactors,
             synchrony,
@@ -220,17 +214,13 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
             stores=parts.stores,
             clock=parts.clock,
             commands=RoutedCommands(local, elsewhere) if elsewhere else local,
-            destinations=_destinations(parts, handlers, elsewhere),
+            destinations=destinations_of(parts, handlers, elsewhere),
             command_options=command_options(config),
             upcasters=upcasters,
             publish=parts.streams.publish if parts.streams else None,
         )
         parts.redelivery = parts.reacting
         await parts.reacting.start()
-
-
-def _is_aggregate(name: str) -> bool:
-    return name.startswith("aggregate:")
 
 
 def _reactors(parts: Parts) -> Reactors:
@@ -249,175 +239,6 @@ def _reactors(parts: Parts) -> Reactors:
         elif issubclass(definition, Projector):
             projectors.append(definition)
     return Reactors(sagas, managers, projectors)
-
-
-def _unselected(parts: Parts) -> dict[str, Commands]:
-    """Coordinators of the aggregates that are not selected here, for what reacts here: those that
-    are configured, else the server that has the store (DEP-11).
-    """
-    from angzarr.rpc.remote import RemoteCoordinator
-
-    found: dict[str, Commands] = {}
-    for name, component in parts.known.items():
-        if not _is_aggregate(name) or name in parts.components:
-            continue
-        if component.role == COORDINATOR and not component.is_local:
-            found[component.domain] = RemoteCoordinator(_endpoint(parts, component))
-        elif parts.config.storage.type == "grpc":
-            owner = parts.endpoints.get(STORE_OWNER) or _endpoint(
-                parts, Component(STORE_OWNER, parse_endpoint(parts.config.storage.address, ""))
-            )
-            found[component.domain] = RemoteCoordinator(owner)
-    return found
-
-
-def _check_reached(reactors: Reactors, domains: set[str]) -> None:
-    """Raise InvalidInput for a declared target that no endpoint leads to (DEP-16)."""
-    for item in (*reactors.sagas, *reactors.managers):
-        for domain in item.targets:
-            if domain not in domains:
-                name = f"aggregate:{domain}"
-                known = ", ".join(sorted(domains)) or "none"
-                raise InvalidInput(
-                    f"components.{name}.endpoint",
-                    "tcp://host:port or unix:///path of its coordinator",
-                    "none",
-                    f"{item.name} sends to {name}, which is neither selected here nor has an "
-                    f"endpoint; known: {known}",
-                )
-
-
-def _destinations(
-    parts: Parts, handlers: Mapping[str, CommandHandler], elsewhere: Mapping[str, Commands]
-) -> Destinations:
-    """Where streams end: in this process's store, or in that of another coordinator."""
-    near = set(handlers)
-    far: dict[str, Destinations] = {}
-    for domain in elsewhere:
-        component = parts.known[f"aggregate:{domain}"]
-        endpoint = parts.endpoints.get(component.name)
-        if parts.config.storage.type == "grpc" or endpoint is None:
-            near.add(domain)  # the store that both have
-        else:
-            from angzarr.rpc.remote import RemoteQueries
-
-            far[domain] = QueryDestinations(RemoteQueries(endpoint), [domain])
-    local = StoreDestinations(parts.stores.events, near)
-    return RoutedDestinations(local, far) if far else local
-
-
-def _handlers(parts: Parts) -> tuple[dict[str, CommandHandler], dict[str, Commands]]:
-    """Handlers by domain, and the coordinators elsewhere by domain."""
-    handlers: dict[str, CommandHandler] = {}
-    remote: dict[str, Commands] = {}
-    for component in parts.components.values():
-        if not _is_aggregate(component.name):
-            continue
-        if component.is_local:
-            definition = parts.definitions[component.name]
-            assert issubclass(definition, Aggregate)
-            handlers[component.domain] = LocalCommandHandler(definition)
-            continue
-        # gRPC is loaded only where something is remote.
-        from angzarr.rpc.descriptors import Types
-        from angzarr.rpc.remote import RemoteCommandHandler, RemoteCoordinator
-
-        endpoint = _endpoint(parts, component)
-        if component.role == COORDINATOR:
-            remote[component.domain] = RemoteCoordinator(endpoint)
-        else:
-            paths = parts.config.descriptor_paths
-            handlers[component.domain] = RemoteCommandHandler(
-                component.name, endpoint, types=Types(paths)
-            )
-    return handlers, remote
-
-
-def _upcasters(parts: Parts, definitions: Sequence[Definition]) -> dict[str, UpcasterPort]:
-    """In-process ones by domain; where enabled, a remote one for each other domain (UPC-1)."""
-    found: dict[str, UpcasterPort] = {}
-    for definition in definitions:
-        if issubclass(definition, Upcaster):
-            upcaster = LocalUpcaster(definition)
-            if upcaster.domain in found:
-                name = f"upcaster:{upcaster.domain}"
-                raise InvalidInput(name, "one definition", definition.__qualname__)
-            found[upcaster.domain] = upcaster
-    if not parts.config.upcaster.enabled:
-        return found
-    from angzarr.rpc.remote import RemoteUpcaster
-
-    address = parts.config.upcaster.address
-    shared = (
-        RemoteUpcaster(_endpoint(parts, Component("upcaster:remote", address))) if address else None
-    )
-    for component in parts.components.values():
-        if component.name.startswith("aggregate:") and component.domain not in found:
-            if shared is None and component.name not in parts.endpoints:
-                raise InvalidInput(
-                    "upcaster.address", "set, since the command handler is in this process", address
-                )
-            found[component.domain] = shared or RemoteUpcaster(parts.endpoints[component.name])
-    return found
-
-
-def _endpoint(parts: Parts, component: Component) -> Endpoint:
-    """A kept connection, whose health is watched from now on (OPS-2, OPS-11)."""
-    from angzarr.rpc.remote import Endpoint
-
-    def told(is_serving: bool) -> None:
-        for watcher in parts.watchers:
-            watcher(component.name, is_serving)
-
-    endpoint = Endpoint(
-        component.endpoint,
-        tls=tls_files(parts.config),
-        message_size_kb=parts.config.server.message_size_kb,
-        on_state=told,
-    )
-    endpoint.start()
-    parts.endpoints[component.name] = endpoint
-    return endpoint
-
-
-def tls_files(config: Config) -> TlsFiles | None:
-    """The configured PEM files; None without any."""
-    from angzarr.rpc.tls import TlsFiles
-
-    tls = config.transport.tls
-    if not (tls.cert or tls.key or tls.ca):
-        return None
-    return TlsFiles(
-        cert=tls.cert, key=tls.key, ca=tls.ca, require_client_cert=tls.require_client_cert
-    )
-
-
-def command_options(config: Config) -> CommandOptions:
-    """The command side's bounds and snapshots, as configured."""
-    limits = config.limits
-    prefix = "aggregate:"
-    return CommandOptions(
-        max_pages_per_book=limits.max_pages_per_book,
-        max_payload_bytes=limits.max_payload_bytes,
-        handler_concurrency=limits.handler_concurrency,
-        channel_capacity=limits.channel_capacity,
-        max_error_detail_bytes=limits.max_error_detail_bytes,
-        snapshots=_snapshots(config, config.snapshots),
-        domain_snapshots={
-            domain: _snapshots(config, rule) for domain, rule in config.snapshots.domains.items()
-        },
-        accepts_snapshots=frozenset(
-            name.removeprefix(prefix)
-            for name, entry in config.components.items()
-            if name.startswith(prefix) and entry.accepts_snapshots
-        ),
-    )
-
-
-def _snapshots(config: Config, rule: SnapshotRule) -> SnapshotOptions:
-    enable = config.storage.snapshots_enable
-    policy = SnapshotPolicy(rule.keep_last, rule.max_age_s)
-    return SnapshotOptions(enable.read, enable.write, rule.every, policy)
 
 
 def _calls(parts: Parts) -> Calls:

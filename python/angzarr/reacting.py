@@ -110,7 +110,8 @@ class Reacting:
         for projector in self.projectors:
             await projector.open()
         await self.duties.start()
-        await self.consumers.start()
+        if self.consumers.states():  # else nobody here follows the log
+            await self.consumers.start()
 
     async def stop(self) -> None:
         """Finish what runs, store cursors, and let go (OPS-3); whatever fails on the way."""

@@ -9,7 +9,8 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Final
 
-from angzarr.assembly import Parts, tls_files
+from angzarr.aggregates import tls_files
+from angzarr.assembly import Parts
 from angzarr.coordinators import DlqAdmin
 from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreClosed, StoreUnavailable
