@@ -344,7 +344,7 @@ async def test_what_has_to_be_undone_must_not_be_unknown(town):
     saga = town.saga(Script(stamped(("player", "a=1"))))
     town.road.fails("player", *[DOWN] * 10)
 
-    with pytest.raises(ReactionUnknown, match="Saga shipping .* connection refused"):
+    with pytest.raises(ReactionUnknown, match=r"Saga shipping .* connection refused"):
         await saga.react(
             await town.published("paid=1"), cascade(error_mode=wire.CASCADE_ERROR_COMPENSATE)
         )
