@@ -270,9 +270,11 @@ def _is_away(error: BaseException) -> bool:
 
 
 def _variety(page: StatementPage) -> tuple[int, int]:
-    """How many kinds of lines a page has that come of transfers, and how many of the rarest."""
+    """How much a page has to show: the kinds of its lines, what went wrong foremost; and how many
+    there are of the rarest."""
     kinds = Counter(" ".join(line.text.split()[:2]) for line in page.lines if line.reference)
-    return len(kinds), min(kinds.values(), default=0)
+    unusual_count = len(kinds.keys() & {"Given back:", "Transfer is"})
+    return 2 * unusual_count + len(kinds), min(kinds.values(), default=0)
 
 
 def _all_but(wrong: set[str], wanted: Sequence[Payment]) -> tuple[str, bool]:
