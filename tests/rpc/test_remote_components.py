@@ -228,7 +228,7 @@ async def test_an_attendance_ends_when_nothing_was_written(world: SplitWorld) ->
 async def test_an_attendance_that_cannot_be_told_stops_nothing(
     caplog: pytest.LogCaptureFixture, deadline_ns: int | None
 ) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="angzarr")
     endpoint = Endpoint("127.0.0.1:1")
     remote = RemoteReaction("saga:shipping", "saga-shipping", (Subscription("order"),), endpoint)
 
@@ -242,7 +242,7 @@ async def test_an_attendance_that_cannot_be_told_stops_nothing(
 
 @pytest.mark.spec("PROJ-16")
 async def test_a_turn_that_cannot_be_had_stops_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+    caplog.set_level(logging.INFO, logger="angzarr")
     endpoint = Endpoint("127.0.0.1:1")
     remote = RemoteProjection(
         "projector:orders", "projector-orders", (Subscription("order"),), True, endpoint
