@@ -50,7 +50,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def _own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Modules loaded by path are forgotten again, and so are the log's levels; the working directory
+    """Modules loaded by path, and levels of the log, are forgotten again; the working directory
     is the test's own."""
     before = set(sys.modules)
     logger = logging.getLogger("angzarr")
