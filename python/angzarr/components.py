@@ -26,7 +26,14 @@ KINDS: Final = (
     "gateway",
     "reaper",
 )
-HERE_KINDS: Final = ("aggregate", "query", "stream")
+HERE_KINDS: Final = (
+    "aggregate",
+    "saga",
+    "process_manager",
+    "projector",
+    "query",
+    "stream",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +58,11 @@ class Component:
         return self.endpoint == LOCAL
 
     @property
+    def kind(self) -> str:
+        """The part before the name."""
+        return self.name.partition(":")[0]
+
+    @property
     def domain(self) -> str:
         """The part after the kind."""
         return self.name.partition(":")[2]
@@ -62,18 +74,27 @@ class Component:
 
 
 def resolve(
-    aggregates: Mapping[str, Sequence[type[object]]], config: Config, select: str = "*"
+    classes: Mapping[str, Sequence[type[object]]], config: Config, select: str = "*"
 ) -> dict[str, Component]:
-    """The selected components by name, in order of their names.
+    """The selected components by name, in order of their names. Raises as `known`, and InvalidInput
+    for a `select` entry that names nothing.
+    """
+    found = known(classes, config)
+    return {name: found[name] for name in selected(sorted(found), select)}
 
-    aggregates: the loaded classes by domain. Raises InvalidInput for two classes of one domain,
-    for endpoints that contradict each other or do not parse, and for a `select` entry that names
-    nothing.
+
+def known(classes: Mapping[str, Sequence[type[object]]], config: Config) -> dict[str, Component]:
+    """All components by name, selected or not.
+
+    classes: the loaded ones by component. Raises InvalidInput for two classes of one component, and
+    for endpoints that contradict each other or do not parse.
     """
     found: dict[str, Component] = {}
-    for domain, classes in aggregates.items():
-        name = f"aggregate:{domain}"
-        definitions = [f"{c.__module__}.{c.__qualname__}" for c in classes]
+    if QUERY in classes:
+        both = f"{classes[QUERY][0].__qualname__} and the queries of events"
+        raise InvalidInput(QUERY, "one definition", both, f"{QUERY} is defined twice: {both}")
+    for name, defined in classes.items():
+        definitions = [f"{c.__module__}.{c.__qualname__}" for c in defined]
         if len(definitions) > 1:
             both = " and ".join(definitions)
             raise InvalidInput(
@@ -103,7 +124,7 @@ def resolve(
             f"{homeless[0]} has no endpoint, and no loaded module defines it; "
             f"known: {', '.join(c.name for c in found.values() if c.definition) or 'none'}",
         )
-    return {name: found[name] for name in selected(sorted(found), select)}
+    return found
 
 
 def selected(names: Sequence[str], select: str) -> list[str]:
@@ -200,6 +221,22 @@ def _implied(config: Config) -> Iterable[Component]:
             yield Component(f"aggregate:{target.domain}", endpoint, origin=origin)
         elif target.domain:
             raise InvalidInput(f"{key}.address", "set beside a domain, or port, or socket", "")
+    yield from _reactors(config)
+
+
+def _reactors(config: Config) -> Iterable[Component]:
+    """Sagas, process managers and projectors of clients."""
+    for kind, listed in (
+        ("saga", config.sagas),
+        ("process_manager", config.process_managers),
+        ("projector", config.projectors),
+    ):
+        for index, target in enumerate(listed):
+            key = f"{kind}s.{index}"
+            if not target.endpoint:
+                raise InvalidInput(f"{key}.address", "set, or port, or socket", "")
+            endpoint = parse_endpoint(target.endpoint, key)
+            yield Component(f"{kind}:{target.name}", endpoint, origin=config.origin(f"{kind}s"))
 
 
 def _check_name(name: str, key: str) -> None:

@@ -5,22 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Final
 
-from angzarr.assembly import Parts, tls_files
+from angzarr.aggregates import tls_files
+from angzarr.assembly import Parts
 from angzarr.coordinators import DlqAdmin
 from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreClosed, StoreUnavailable
+from angzarr.handlers.projector import Projector
 from angzarr.ports.components import CallContext
 from angzarr.ports.stores import Stores
+from angzarr.projectors import query_rpcs
 from angzarr.routing import Commands
 from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
-from angzarr.rpc.services import dlq_rpcs
+from angzarr.rpc.services import Rpc, dlq_rpcs, projector_rpcs
 from angzarr.rpc.store import StoreService
 
 LOOK_S_MIN: Final = 0.1
@@ -62,13 +65,14 @@ async def serve(
         clock=parts.clock,
     )
     store = _store_service(parts)
+    rpcs = (*admin.rpcs(), *_reaction_rpcs(parts))
     watched = _Watched(parts.commands, parts.stores) if parts.commands else None
     server = Server(
         commands=watched,
         queries=parts.queries,
         streams=parts.streams,
         store=store,
-        rpcs=(*admin.rpcs(), *dlq_rpcs(_dead_letters(parts, watched))),
+        rpcs=(*rpcs, *dlq_rpcs(_dead_letters(parts, watched))),
         components=parts.components,
         options=options,
     )
@@ -80,6 +84,18 @@ async def serve(
     parts.watchers.append(server.health.set)
     await server.start()
     return server
+
+
+def _reaction_rpcs(parts: Parts) -> Iterator[Rpc]:
+    """The services of what reacts in this process, and of the selected query services."""
+    reacting = parts.reacting
+    if reacting and reacting.projectors and reacting.projecting:
+        yield from projector_rpcs(reacting.projecting)
+    for name in parts.components:
+        definition = parts.definitions.get(name)
+        if name.startswith("query:") and definition is not None:
+            assert issubclass(definition, Projector)
+            yield from query_rpcs(definition, parts.config)
 
 
 def _dead_letters(parts: Parts, commands: Commands | None) -> DlqAdmin:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.cli.conftest import BANK, Run
 
-from angzarr import App, projectors
+from angzarr import App
 from angzarr.cli.loading import load_app
 from angzarr.cli.payloads import Payloads
 
@@ -60,8 +60,8 @@ def filled(module: Path, tmp_path: Path) -> Path:
 
 
 def deposit(*amounts: int) -> None:
-    load_app("statement_app.py")
-    with App(*load_app("statement_app.py").definitions, store="rocksdict://data") as app:
+    definitions = load_app("statement_app.py").definitions
+    with App(*definitions, store="rocksdict://data", select="aggregate:*") as app:
         for amount in amounts:
             command = Payloads().pack("Deposit", json.dumps({"amount_cents": amount}), "account")
             app.domain("account").send("alice", command)
@@ -84,12 +84,9 @@ def serve_once(module: Path) -> None:
 
     async def feed() -> None:
         app = load_app(str(module))
+        app.configure({}, select="projector:statement")
         async with app:
-            cls = next(d for d in app.definitions if d.__name__ == "Statement")
-            coordinator = projectors.coordinator_of(cls, app.stores, app.config)
-            await coordinator.open()
-            await coordinator.read_log()
-            await coordinator.close()
+            await app.settled()
 
     asyncio.run(feed())
 
