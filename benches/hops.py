@@ -40,12 +40,19 @@ class Arrivals:
     def __init__(self, events: EventStore) -> None:
         self._events = events
         self._waiting: dict[bytes, asyncio.Future[None]] = {}
-        self.count = 0
+        self._grown = asyncio.Event()
+        self._count = 0
 
     def hop_to(self, root: bytes) -> asyncio.Future[None]:
         """Done when the next event of the shipment is in the log."""
         future = self._waiting[root] = asyncio.get_running_loop().create_future()
         return future
+
+    async def all_of(self, count: int) -> None:
+        """Return when so many hops have been seen."""
+        while self._count < count:
+            self._grown.clear()
+            await self._grown.wait()
 
     async def watch(self, position: int) -> None:
         """From a position of the log on, until it is cancelled."""
@@ -54,10 +61,11 @@ class Arrivals:
                 position = entry.position
                 cover = cover_in(entry.book)
                 if cover.domain == Shipment.table().domain:
-                    self.count += 1
+                    self._count += 1
                     waiting = self._waiting.pop(cover.root, None)
                     if waiting is not None:
                         waiting.set_result(None)
+            self._grown.set()
             await asyncio.sleep(LOOK_S)
 
 
@@ -143,8 +151,7 @@ def drained(loop: Loop, folder: pathlib.Path) -> float:
 
     async def drain(head: int) -> None:
         async with made(folder) as app, arrivals(app, head) as seen:
-            while seen.count < HOPS:
-                await asyncio.sleep(LOOK_S)
+            await seen.all_of(HOPS)
 
     head = loop(fill())
     return rate(HOPS, lambda: loop(drain(head)))
