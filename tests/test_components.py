@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from angzarr.components import Component, parse_endpoint, resolve, selected
+from angzarr.components import Component, known, parse_endpoint, resolve, selected
 from angzarr.config import load
 from angzarr.errors import InvalidInput
 
@@ -19,7 +19,7 @@ class OtherAccount: ...
 
 def found(tmp_path: Path, select: str = "*", /, **environ: str) -> dict[str, Component]:
     config = load(environ=environ, directory=tmp_path)
-    return resolve({"account": [Account]}, config, select)
+    return resolve({"aggregate:account": [Account]}, config, select)
 
 
 @pytest.mark.spec("DEP-1")
@@ -32,7 +32,7 @@ def test_two_classes_of_one_domain_stop_the_start_with_both_names(tmp_path: Path
     config = load(environ={}, directory=tmp_path)
 
     with pytest.raises(InvalidInput) as caught:
-        resolve({"account": [Account, OtherAccount]}, config)
+        resolve({"aggregate:account": [Account, OtherAccount]}, config)
 
     assert "Account and" in str(caught.value)
     assert "OtherAccount" in str(caught.value)
@@ -100,7 +100,7 @@ def test_a_component_without_endpoint_and_definition_stops_the_start(tmp_path: P
         found(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["order", "robot:order", "saga:shipping"])
+@pytest.mark.parametrize("name", ["order", "robot:order", "gateway:rest"])
 def test_a_component_of_no_kind_of_this_release_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "config.toml").write_text(f'[components."{name}"]\nendpoint = "tcp://h:9"')
 
@@ -152,3 +152,79 @@ def test_a_selection_leaves_these_only(select: str, names: list[str]) -> None:
 def test_a_selection_that_names_nothing_lists_the_known_names(select: str) -> None:
     with pytest.raises(InvalidInput, match=", ".join(NAMES)):
         selected(NAMES, select)
+
+
+@pytest.mark.spec("DEP-1", "DEP-2")
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("sagas", "saga:shipping"),
+        ("process_managers", "process_manager:shipping"),
+        ("projectors", "projector:shipping"),
+    ],
+)
+def test_a_clients_component_is_known_by_its_kind(tmp_path: Path, section: str, name: str) -> None:
+    (tmp_path / "config.toml").write_text(f'[[{section}]]\nname = "shipping"\naddress = "h:7"')
+
+    component = found(tmp_path)[name]
+
+    assert (component.endpoint, component.role, component.origin.split("/")[-1]) == (
+        "tcp://h:7",
+        "handler",
+        "config.toml",
+    )
+
+
+@pytest.mark.spec("DEP-16")
+def test_a_clients_component_without_an_address_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[[sagas]]\nname = "shipping"')
+
+    with pytest.raises(InvalidInput, match=r"sagas\.0\.address"):
+        found(tmp_path)
+
+
+@pytest.mark.spec("DEP-1")
+def test_a_query_service_may_not_be_called_as_the_events_are(tmp_path: Path) -> None:
+    config = load(environ={}, directory=tmp_path)
+
+    with pytest.raises(InvalidInput, match="query:events is defined twice"):
+        resolve({"query:events": [Account]}, config)
+
+
+@pytest.mark.spec("DEP-10")
+def test_what_is_not_selected_is_known_all_the_same(tmp_path: Path) -> None:
+    config = load(environ={}, directory=tmp_path)
+    classes = {"aggregate:account": [Account], "saga:shipping": [OtherAccount]}
+
+    assert list(resolve(classes, config, "saga:shipping")) == ["saga:shipping"]
+    assert "aggregate:account" in known(classes, config)
+
+
+def placed(tmp_path: Path, name: str, role: str = "coordinator") -> None:
+    (tmp_path / "config.toml").write_text(
+        f'[components."{name}"]\nendpoint = "tcp://h:9"\nrole = "{role}"'
+    )
+
+
+@pytest.mark.spec("DEP-10", "DEP-12")
+@pytest.mark.parametrize("select", ["saga:shipping", "saga:*", "query:events,saga:shipping"])
+def test_what_select_names_runs_here_wherever_others_find_it(tmp_path: Path, select: str) -> None:
+    placed(tmp_path, "saga:shipping")
+    config = load(environ={}, directory=tmp_path)
+
+    assert resolve({"saga:shipping": [Account]}, config, select)["saga:shipping"].is_local
+
+
+@pytest.mark.spec("DEP-10", "DEP-12")
+@pytest.mark.parametrize("select", ["*", "", "-query:events"])
+def test_what_select_does_not_name_is_where_its_endpoint_says(tmp_path: Path, select: str) -> None:
+    placed(tmp_path, "saga:shipping")
+    config = load(environ={}, directory=tmp_path)
+
+    assert not resolve({"saga:shipping": [Account]}, config, select)["saga:shipping"].is_local
+
+
+def test_a_clients_handler_is_where_it_is_whoever_names_it(tmp_path: Path) -> None:
+    placed(tmp_path, "aggregate:account", "handler")
+
+    assert not found(tmp_path, "aggregate:account")["aggregate:account"].is_local

@@ -1,4 +1,4 @@
-"""The composition root: aggregates, a store and their coordinators, in this process.
+"""The composition root: aggregates, what reacts to them, and a store, in this process.
 
     async with App(Account, store="rocksdb://data") as app:
         await app.domain(Account).send("alice", Deposit(500))
@@ -11,7 +11,7 @@ Nothing listens until `serve` is called (DEP-17).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +21,7 @@ from angzarr.caller import Caller
 from angzarr.caller_sync import SyncCaller
 from angzarr.components import Component
 from angzarr.config import Config, load, store_settings
+from angzarr.errors import InvalidInput
 from angzarr.local_transport import Calls, LocalTransport
 from angzarr.ports.clock import Clock, SystemClock
 from angzarr.ports.stores import Stores
@@ -33,9 +34,10 @@ STOPPED = "the app does not run; use `async with app:`, `with app:` or `await ap
 
 
 class App(Caller):
-    """Aggregates on a store, called like a server (`angzarr.caller.Caller`), in this process.
+    """Aggregates, what reacts to them, and a store, called like a server (`angzarr.caller.Caller`),
+    in this process.
 
-    definitions: Aggregate and Upcaster classes.
+    definitions: Aggregate, Saga, ProcessManager, Projector and Upcaster classes.
     store: a URL, `rocksdb://PATH`, `rocksdict://PATH` or `memory://`, or the store of another
     process's server,
         `grpc://HOST:PORT` or `grpc+unix:///PATH`; None leaves it to the configuration, whose
@@ -101,7 +103,8 @@ class App(Caller):
     def components(self) -> dict[str, Component]:
         """The selected components by name, each with its endpoint. Raises InvalidInput as the
         start does."""
-        return self._components(self.config)
+        classes = assembly.by_component(self._definitions)
+        return components.resolve(classes, self.config, self._select)
 
     @property
     def stores(self) -> Stores:
@@ -112,9 +115,8 @@ class App(Caller):
         """Open the store and start the coordinators. Raises RuntimeError if it runs already."""
         if self._parts:
             raise RuntimeError("the app runs already")
-        config = self.config
         self._parts = await assembly.assemble(
-            config, self._components(config), self._definitions, self._clock
+            self.config, self._definitions, self._select, self._clock
         )
 
     async def stop(self) -> None:
@@ -126,6 +128,34 @@ class App(Caller):
     async def close(self) -> None:
         """The same as `stop`, under a client's name for it."""
         await self.stop()
+
+    async def settled(self) -> None:
+        """Return when sagas, process managers and projectors of this process have reacted to all
+        that is stored, to what that led to as well, and no compensation is under way. For tests and
+        scripts; timers that are not due yet are not waited for.
+        """
+        reacting = self._running().reacting
+        if reacting:
+            await reacting.settled()
+
+    async def replay(
+        self,
+        projector: str,
+        *,
+        publishes: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Delete the rows of a projector of this process, and feed it the log from its beginning;
+        returns when it has come to where the log ended. Commands go on meanwhile.
+
+        projector: its name. publishes: whether projections are published meanwhile. progress: told
+        (log positions done, in all). Raises InvalidInput for an unknown one, ReplayRunning, and
+        NotPermitted while another process feeds it.
+        """
+        reacting = self._running().reacting
+        if reacting is None:
+            raise InvalidInput("projector", "one of this process, which has none", projector)
+        await reacting.replay(projector, publishes=publishes, progress=progress)
 
     async def serve(
         self, *, host: str | None = None, port: int | None = None, socket: Path | None = None
@@ -165,9 +195,6 @@ class App(Caller):
         entered, self._entered = self._entered, None
         if entered:
             entered.close()
-
-    def _components(self, config: Config) -> dict[str, Component]:
-        return components.resolve(assembly.by_domain(self._definitions), config, self._select)
 
     def _running(self) -> Parts:
         if not self._parts:

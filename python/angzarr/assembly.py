@@ -10,40 +10,46 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from angzarr import calls
-from angzarr.components import COORDINATOR, LOCAL, QUERY, STREAM, Component, parse_endpoint
+from angzarr import calls, components
+from angzarr.aggregates import (
+    check_reached,
+    command_options,
+    destinations_of,
+    handlers_of,
+    is_aggregate,
+    tls_files,
+    unselected,
+    upcasters_of,
+)
+from angzarr.components import LOCAL, QUERY, STREAM, Component, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import (
     CommandCoordinator,
-    CommandOptions,
     QueryCoordinator,
     QueryOptions,
-    SnapshotOptions,
     StreamCoordinator,
     StreamOptions,
 )
 from angzarr.coordinators.dead_letters import Redelivery
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
-from angzarr.handlers.aggregate import Aggregate
-from angzarr.handlers.local import LocalCommandHandler
+from angzarr.handlers.aggregate import Aggregate, sagas_of
+from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
-from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
+from angzarr.handlers.saga import Saga
+from angzarr.handlers.upcaster import Upcaster
 from angzarr.local_transport import Calls, Stream, Unary
 from angzarr.ports.clock import Clock
-from angzarr.ports.components import CommandHandler
-from angzarr.ports.components import Upcaster as UpcasterPort
-from angzarr.ports.event_store import SnapshotPolicy
 from angzarr.ports.stores import Stores
+from angzarr.reacting import Reacting, Synchrony, build
+from angzarr.reactors import reactors_of
 from angzarr.routing import Commands, RoutedCommands
 from angzarr.stores import open_stores
 
 if TYPE_CHECKING:
-    from angzarr.config import SnapshotRule
     from angzarr.rpc.remote import Endpoint
-    from angzarr.rpc.tls import TlsFiles
 
-Definition = type[Aggregate] | type[Projector] | type[Upcaster]
+Definition = type[Aggregate] | type[Saga] | type[ProcessManager] | type[Projector] | type[Upcaster]
 
 STORE_WAIT_S: Final = 120.0
 """How long a start waits for a store elsewhere."""
@@ -55,20 +61,25 @@ _log: Final = logging.getLogger("angzarr")
 
 @dataclass(slots=True)
 class Parts:
-    """A running app's parts. endpoints: connections to remote components, by component name.
+    """A running app's parts. components: the selected ones by name; known: all of them.
+    definitions: the classes of components, by name.
 
-    redelivery: takes dead events, where consumers run here.
+    reacting: what runs beside requests; None where nothing does. redelivery: takes dead events.
+    endpoints: connections to remote components, by component name.
     watchers: told (component name, whether it serves) when a remote one comes or goes.
     """
 
     config: Config
     components: dict[str, Component]
+    known: dict[str, Component]
+    definitions: Mapping[str, type[object]]
     stores: Stores
     clock: Clock
     coordinator: CommandCoordinator | None = None
     commands: Commands | None = None
     queries: QueryCoordinator | None = None
     streams: StreamCoordinator | None = None
+    reacting: Reacting | None = None
     redelivery: Redelivery | None = None
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
@@ -86,12 +97,14 @@ class Parts:
                 stack.push_async_callback(self.coordinator.close)
             if self.streams:
                 stack.push_async_callback(self.streams.stop)
+            if self.reacting:
+                stack.push_async_callback(self.reacting.stop)
 
 
 async def assemble(
     config: Config,
-    components: dict[str, Component],
     definitions: Sequence[Definition],
+    select: str,
     clock: Clock,
 ) -> Parts:
     """Open the store and start the selected components; a store elsewhere is waited for.
@@ -99,7 +112,11 @@ async def assemble(
     Raises StoreLocked, StoreUnavailable, FormatTooNew, CorruptData, InvalidInput; then nothing
     stays open.
     """
-    parts = Parts(config, components, open_store(config, clock), clock)
+    classes = by_component(definitions)
+    known = components.known(classes, config)
+    chosen = components.resolve(classes, config, select)
+    one_each = {name: found[0] for name, found in classes.items()}
+    parts = Parts(config, chosen, known, one_each, open_store(config, clock), clock)
     try:
         if config.storage.type == "grpc":
             await _reach(parts.stores)
@@ -155,17 +172,19 @@ async def _reach(stores: Stores) -> None:
 
 async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
     config = parts.config
-    handlers, remote = _handlers(parts, definitions)
-    upcasters = _upcasters(parts, definitions)
+    handlers, remote = handlers_of(parts)
+    upcasters = upcasters_of(parts, definitions)
+    synchrony = Synchrony(parts.stores, parts.clock, config)
+    local = parts.coordinator = CommandCoordinator(
+        parts.stores,
+        handlers,
+        options=command_options(config),
+        upcasters=upcasters,
+        clock=parts.clock,
+        reactions=synchrony.requests,
+    )
     # Without any aggregate the calls are there all the same: every domain is unknown (CMD-4).
-    if handlers or remote or not by_domain(definitions):
-        local = parts.coordinator = CommandCoordinator(
-            parts.stores,
-            handlers,
-            options=command_options(config),
-            upcasters=upcasters,
-            clock=parts.clock,
-        )
+    if handlers or remote or not any(map(is_aggregate, parts.known)):
         parts.commands = RoutedCommands(local, remote) if remote else local
     if QUERY in parts.components:
         parts.queries = QueryCoordinator(
@@ -183,121 +202,24 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         )
         await parts.streams.start()
     parts.calls = _calls(parts)
-
-
-def _handlers(
-    parts: Parts, definitions: Sequence[Definition]
-) -> tuple[dict[str, CommandHandler], dict[str, Commands]]:
-    """Handlers by domain, and the coordinators elsewhere by domain."""
-    classes = {d.table().domain: d for d in definitions if issubclass(d, Aggregate)}
-    handlers: dict[str, CommandHandler] = {}
-    remote: dict[str, Commands] = {}
-    for component in parts.components.values():
-        if not component.name.startswith("aggregate:"):
-            continue
-        if component.is_local:
-            handlers[component.domain] = LocalCommandHandler(classes[component.domain])
-            continue
-        # gRPC is loaded only where something is remote.
-        from angzarr.rpc.descriptors import Types
-        from angzarr.rpc.remote import RemoteCommandHandler, RemoteCoordinator
-
-        endpoint = _endpoint(parts, component)
-        if component.role == COORDINATOR:
-            remote[component.domain] = RemoteCoordinator(endpoint)
-        else:
-            paths = parts.config.descriptor_paths
-            handlers[component.domain] = RemoteCommandHandler(
-                component.name, endpoint, types=Types(paths)
-            )
-    return handlers, remote
-
-
-def _upcasters(parts: Parts, definitions: Sequence[Definition]) -> dict[str, UpcasterPort]:
-    """In-process ones by domain; where enabled, a remote one for each other domain (UPC-1)."""
-    found: dict[str, UpcasterPort] = {}
-    for definition in definitions:
-        if issubclass(definition, Upcaster):
-            upcaster = LocalUpcaster(definition)
-            if upcaster.domain in found:
-                name = f"upcaster:{upcaster.domain}"
-                raise InvalidInput(name, "one definition", definition.__qualname__)
-            found[upcaster.domain] = upcaster
-    if not parts.config.upcaster.enabled:
-        return found
-    from angzarr.rpc.remote import RemoteUpcaster
-
-    address = parts.config.upcaster.address
-    shared = (
-        RemoteUpcaster(_endpoint(parts, Component("upcaster:remote", address))) if address else None
-    )
-    for component in parts.components.values():
-        if component.name.startswith("aggregate:") and component.domain not in found:
-            if shared is None and component.name not in parts.endpoints:
-                raise InvalidInput(
-                    "upcaster.address", "set, since the command handler is in this process", address
-                )
-            found[component.domain] = shared or RemoteUpcaster(parts.endpoints[component.name])
-    return found
-
-
-def _endpoint(parts: Parts, component: Component) -> Endpoint:
-    """A kept connection, whose health is watched from now on (OPS-2, OPS-11)."""
-    from angzarr.rpc.remote import Endpoint
-
-    def told(is_serving: bool) -> None:
-        for watcher in parts.watchers:
-            watcher(component.name, is_serving)
-
-    endpoint = Endpoint(
-        component.endpoint,
-        tls=tls_files(parts.config),
-        message_size_kb=parts.config.server.message_size_kb,
-        on_state=told,
-    )
-    endpoint.start()
-    parts.endpoints[component.name] = endpoint
-    return endpoint
-
-
-def tls_files(config: Config) -> TlsFiles | None:
-    """The configured PEM files; None without any."""
-    from angzarr.rpc.tls import TlsFiles
-
-    tls = config.transport.tls
-    if not (tls.cert or tls.key or tls.ca):
-        return None
-    return TlsFiles(
-        cert=tls.cert, key=tls.key, ca=tls.ca, require_client_cert=tls.require_client_cert
-    )
-
-
-def command_options(config: Config) -> CommandOptions:
-    """The command side's bounds and snapshots, as configured."""
-    limits = config.limits
-    prefix = "aggregate:"
-    return CommandOptions(
-        max_pages_per_book=limits.max_pages_per_book,
-        max_payload_bytes=limits.max_payload_bytes,
-        handler_concurrency=limits.handler_concurrency,
-        channel_capacity=limits.channel_capacity,
-        max_error_detail_bytes=limits.max_error_detail_bytes,
-        snapshots=_snapshots(config, config.snapshots),
-        domain_snapshots={
-            domain: _snapshots(config, rule) for domain, rule in config.snapshots.domains.items()
-        },
-        accepts_snapshots=frozenset(
-            name.removeprefix(prefix)
-            for name, entry in config.components.items()
-            if name.startswith(prefix) and entry.accepts_snapshots
-        ),
-    )
-
-
-def _snapshots(config: Config, rule: SnapshotRule) -> SnapshotOptions:
-    enable = config.storage.snapshots_enable
-    policy = SnapshotPolicy(rule.keep_last, rule.max_age_s)
-    return SnapshotOptions(enable.read, enable.write, rule.every, policy)
+    reactors = reactors_of(parts)
+    if reactors or handlers:
+        elsewhere = {**remote, **unselected(parts)}
+        check_reached(reactors, {*handlers, *elsewhere})
+        parts.reacting = build(
+            reactors,
+            synchrony,
+            config=config,
+            stores=parts.stores,
+            clock=parts.clock,
+            commands=RoutedCommands(local, elsewhere) if elsewhere else local,
+            destinations=destinations_of(parts, handlers, elsewhere),
+            command_options=command_options(config),
+            upcasters=upcasters,
+            publish=parts.streams.publish if parts.streams else None,
+        )
+        parts.redelivery = parts.reacting
+        await parts.reacting.start()
 
 
 def _calls(parts: Parts) -> Calls:
@@ -333,12 +255,25 @@ def _warn(parts: Parts) -> None:
         _log.warning("%s", "; ".join(weak))
 
 
-def by_domain(definitions: Sequence[Definition]) -> Mapping[str, Sequence[type[object]]]:
-    """The aggregate classes by their domain, each class once."""
+def by_component(definitions: Sequence[Definition]) -> Mapping[str, Sequence[type[object]]]:
+    """The classes by their component's name, each class once; an aggregate's sagas among them."""
     found: dict[str, list[type[object]]] = {}
+
+    def add(name: str, definition: type[object]) -> None:
+        classes = found.setdefault(name, [])
+        if definition not in classes:
+            classes.append(definition)
+
     for definition in definitions:
         if issubclass(definition, Aggregate):
-            classes = found.setdefault(definition.table().domain, [])
-            if definition not in classes:
-                classes.append(definition)
+            add(f"aggregate:{definition.table().domain}", definition)
+            for saga in sagas_of(definition):
+                add(saga.table().component, saga)
+        elif issubclass(definition, Saga | ProcessManager):
+            add(definition.table().component, definition)
+        elif issubclass(definition, Projector):
+            name = definition.projector_table().name
+            add(f"projector:{name}", definition)
+            if definition.query_service() is not None:
+                add(f"query:{name}", definition)
     return found

@@ -18,7 +18,7 @@ from typing import Protocol, Self
 from google.protobuf.empty_pb2 import Empty
 
 from angzarr import calls, wire
-from angzarr.calls import Book, Event, Merge, Root, Sent, Sync
+from angzarr.calls import Book, Event, Merge, OnFailure, Root, Sent, Sync
 from angzarr.codec import Payload
 from angzarr.cover import Cover
 from angzarr.errors import TooLarge
@@ -159,6 +159,7 @@ class Domain:
         merge: Merge | None = None,
         idempotency: str = "",
         sync_mode: Sync = "async",
+        on_failure: OnFailure = "fail_fast",
         cascade_id: str = "",
         timeout_s: float | None = None,
     ) -> Sent:
@@ -181,11 +182,16 @@ class Domain:
             command runs again.
         sync_mode: "async" answers after the append, "simple" after synchronous projectors,
             "cascade" after reactions.
+        on_failure: what a failed reaction of a "cascade" means: "fail_fast": the call fails, and
+            what is not begun is left to the log; "continue": all run, and `cascade_errors` has what
+            failed; "compensate": the call fails, and commands of reactions that were executed are
+            compensated; "dead_letter": all run, and what failed is a dead letter. What was stored
+            stays stored in every case (SYNC-6).
         cascade_id: the events stay pending until that cascade is decided.
         timeout_s: deadline of the call, over the wire too.
 
         Raises CommandRejected when the domain refuses, SequenceMismatch for a stamp, InvalidInput,
-        UnknownDomain, Overloaded, StoreUnavailable; RemoteError for anything else.
+        UnknownDomain, Overloaded, StoreUnavailable, ReactionFailed; RemoteError for anything else.
         """
         request, metadata = calls.command_request(
             self._target.cover(root, correlation_id),
@@ -194,6 +200,7 @@ class Domain:
             merge=merge or (None if expected_sequence is None else self._target.merge_of(command)),
             idempotency=idempotency,
             sync_mode=sync_mode,
+            on_failure=on_failure,
             cascade_id=cascade_id,
         )
         answer = await self._transport.unary(

@@ -43,12 +43,19 @@ CALLER: Final = "_caller"
 it."""
 
 Sync = Literal["async", "simple", "cascade"]
+OnFailure = Literal["fail_fast", "continue", "compensate", "dead_letter"]
 
 MERGE_NAMES: Final[Mapping[int, Merge]] = {
     wire.MERGE_COMMUTATIVE: "commutative",
     wire.MERGE_STRICT: "strict",
     wire.MERGE_AGGREGATE_HANDLES: "aggregate_handles",
     wire.MERGE_MANUAL: "manual",
+}
+FAILURES: Final[Mapping[str, wire.CascadeErrorMode]] = {
+    "fail_fast": wire.CASCADE_ERROR_FAIL_FAST,
+    "continue": wire.CASCADE_ERROR_CONTINUE,
+    "compensate": wire.CASCADE_ERROR_COMPENSATE,
+    "dead_letter": wire.CASCADE_ERROR_DEAD_LETTER,
 }
 SYNCS: Final[Mapping[str, wire.SyncMode]] = {
     "async": wire.SYNC_MODE_ASYNC,
@@ -229,10 +236,14 @@ def command_request(
     merge: Merge | None,
     idempotency: str,
     sync_mode: Sync,
+    on_failure: OnFailure,
     cascade_id: str,
 ) -> tuple[bytes, dict[str, str | bytes]]:
     """A CommandRequest and its metadata; `caller.Domain.send` says what the choices mean."""
-    request = wire.CommandRequest(sync_mode=_choice("sync_mode", sync_mode, SYNCS))
+    request = wire.CommandRequest(
+        sync_mode=_choice("sync_mode", sync_mode, SYNCS),
+        cascade_error_mode=_choice("on_failure", on_failure, FAILURES),
+    )
     request.command.cover.CopyFrom(cover)
     page = request.command.pages.add()
     if isinstance(command, Any):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from angzarr.config import Config
@@ -26,7 +26,14 @@ KINDS: Final = (
     "gateway",
     "reaper",
 )
-HERE_KINDS: Final = ("aggregate", "query", "stream")
+HERE_KINDS: Final = (
+    "aggregate",
+    "saga",
+    "process_manager",
+    "projector",
+    "query",
+    "stream",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +58,19 @@ class Component:
         return self.endpoint == LOCAL
 
     @property
+    def kind(self) -> str:
+        """The part before the name."""
+        return self.name.partition(":")[0]
+
+    @property
     def domain(self) -> str:
         """The part after the kind."""
         return self.name.partition(":")[2]
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether it is angzarr, and no client's handler, that listens at its endpoint."""
+        return self.role == COORDINATOR or self.kind == "query"
 
     @property
     def target(self) -> str:
@@ -62,18 +79,36 @@ class Component:
 
 
 def resolve(
-    aggregates: Mapping[str, Sequence[type[object]]], config: Config, select: str = "*"
+    classes: Mapping[str, Sequence[type[object]]], config: Config, select: str = "*"
 ) -> dict[str, Component]:
-    """The selected components by name, in order of their names.
+    """The selected components by name, in order of their names. Raises as `known`, and InvalidInput
+    for a `select` entry that names nothing.
 
-    aggregates: the loaded classes by domain. Raises InvalidInput for two classes of one domain,
-    for endpoints that contradict each other or do not parse, and for a `select` entry that names
-    nothing.
+    What `select` names, beyond `*`, runs here if a loaded module defines it, whatever endpoint the
+    other processes are told: all of them may read one configuration.
+    """
+    found = known(classes, config)
+    chosen = {name: found[name] for name in selected(sorted(found), select)}
+    entries = _entries(select)
+    for name in selected(sorted(found), ",".join(entries)) if entries else ():
+        component = chosen.get(name)
+        if component and component.definition and component.is_ours:
+            chosen[name] = replace(component, endpoint=LOCAL)
+    return chosen
+
+
+def known(classes: Mapping[str, Sequence[type[object]]], config: Config) -> dict[str, Component]:
+    """All components by name, selected or not.
+
+    classes: the loaded ones by component. Raises InvalidInput for two classes of one component, and
+    for endpoints that contradict each other or do not parse.
     """
     found: dict[str, Component] = {}
-    for domain, classes in aggregates.items():
-        name = f"aggregate:{domain}"
-        definitions = [f"{c.__module__}.{c.__qualname__}" for c in classes]
+    if QUERY in classes:
+        both = f"{classes[QUERY][0].__qualname__} and the queries of events"
+        raise InvalidInput(QUERY, "one definition", both, f"{QUERY} is defined twice: {both}")
+    for name, defined in classes.items():
+        definitions = [f"{c.__module__}.{c.__qualname__}" for c in defined]
         if len(definitions) > 1:
             both = " and ".join(definitions)
             raise InvalidInput(
@@ -103,7 +138,13 @@ def resolve(
             f"{homeless[0]} has no endpoint, and no loaded module defines it; "
             f"known: {', '.join(c.name for c in found.values() if c.definition) or 'none'}",
         )
-    return {name: found[name] for name in selected(sorted(found), select)}
+    return found
+
+
+def _entries(select: str) -> list[str]:
+    """The entries of `select` that name something."""
+    entries = map(str.strip, select.split(","))
+    return [entry for entry in entries if entry not in ("", "*") and not entry.startswith("-")]
 
 
 def selected(names: Sequence[str], select: str) -> list[str]:
@@ -200,6 +241,22 @@ def _implied(config: Config) -> Iterable[Component]:
             yield Component(f"aggregate:{target.domain}", endpoint, origin=origin)
         elif target.domain:
             raise InvalidInput(f"{key}.address", "set beside a domain, or port, or socket", "")
+    yield from _reactors(config)
+
+
+def _reactors(config: Config) -> Iterable[Component]:
+    """Sagas, process managers and projectors of clients."""
+    for kind, listed in (
+        ("saga", config.sagas),
+        ("process_manager", config.process_managers),
+        ("projector", config.projectors),
+    ):
+        for index, target in enumerate(listed):
+            key = f"{kind}s.{index}"
+            if not target.endpoint:
+                raise InvalidInput(f"{key}.address", "set, or port, or socket", "")
+            endpoint = parse_endpoint(target.endpoint, key)
+            yield Component(f"{kind}:{target.name}", endpoint, origin=config.origin(f"{kind}s"))
 
 
 def _check_name(name: str, key: str) -> None:

@@ -18,9 +18,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from angzarr import config_sources as sources
+from angzarr.config_targets import (
+    ManagerTarget,
+    Port,
+    ProjectorTarget,
+    SagaTarget,
+    Section,
+    Subscriptions,
+    Target,
+)
 from angzarr.errors import InvalidInput
 from angzarr.ports.event_store import Limits as StoreLimits
 
@@ -30,14 +39,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 DEFAULT_PORT: Final = 1310
 
-Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Section(BaseModel):
-    """A part of the tree; keys that it does not name are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
 
 
 class Server(Section):
@@ -217,30 +219,6 @@ class Component(Section):
     accepts_snapshots: bool = False
 
 
-class Target(Section):
-    """A process that holds one domain's handler, in 0.3's words. socket: a Unix socket's path."""
-
-    domain: str = ""
-    name: str = ""
-    address: str = ""
-    port: Port | None = None
-    socket: str = ""
-
-    @property
-    def endpoint(self) -> str:
-        """`tcp://…` or `unix://…`; "" when no address is set."""
-        if self.socket:
-            return f"unix://{self.socket}"
-        if not self.address and self.port is None:
-            return ""
-        host, has_port = self.address or "127.0.0.1", ":" in self.address
-        return (
-            f"tcp://{host}"
-            if has_port
-            else f"tcp://{host}:{50052 if self.port is None else self.port}"
-        )
-
-
 class Upcaster(Section):
     """A remote upcaster (UPC-1). address "": the command handler's own endpoint."""
 
@@ -302,6 +280,29 @@ class SagaCompensation(Section):
     dead_letter_queue_url: str = ""
 
 
+class Delivery(Section):
+    """How the log's deliveries are tried (DLQ-3, DLQ-4).
+
+    first_ms, cap_s: the first and the longest delay between attempts. max_attempts: then a failure
+    is a dead letter; on_poison `block` tries on instead. window: unfinished books of one consumer
+    in memory. concurrency: streams of one saga or process manager at once.
+    """
+
+    first_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
+    cap_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    max_attempts: Annotated[int, Field(ge=1, le=1_000)] = 10
+    on_poison: Literal["dead_letter", "block"] = "dead_letter"
+    window: Annotated[int, Field(ge=1, le=65_536)] = 1_024
+    concurrency: Annotated[int, Field(ge=1, le=65_536)] = 64
+
+
+class Consumer(Section):
+    """How processes share consumers (DEP-14). lease_s: how long one that died keeps others out."""
+
+    lease_s: Annotated[float, Field(ge=0.1, le=3600)] = 15.0
+    partitions: Annotated[int, Field(ge=1, le=1_024)] = 1
+
+
 class Log(Section):
     """filter: a level, or `logger=level` items, separated by commas."""
 
@@ -323,9 +324,15 @@ class Config(Section):
     discovery: Literal["static"] = "static"
     target: Target = Target()
     client_logic: list[Target] = []
+    sagas: list[SagaTarget] = []
+    process_managers: list[ManagerTarget] = []
+    projectors: list[ProjectorTarget] = []
+    subscriptions: Subscriptions = ""
     upcaster: Upcaster = Upcaster()
     dlq: DeadLetters = DeadLetters()
     saga_compensation: SagaCompensation = SagaCompensation()
+    delivery: Delivery = Delivery()
+    consumer: Consumer = Consumer()
     descriptor_path: str = ""
     log: Log = Log()
 

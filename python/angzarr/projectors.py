@@ -123,8 +123,13 @@ def replaced_read_store_of(cls: type[Projector], config: Config) -> ReplacedRead
 
 def options_of(cls: type[Projector], config: Config) -> ProjectorOptions:
     """Its bounds, as configured."""
+    return options_by_name(cls.projector_table().name, config)
+
+
+def options_by_name(name: str, config: Config) -> ProjectorOptions:
+    """The bounds of the projector of this name, as configured."""
     projection = config.projection
-    rule = projection.rule(cls.projector_table().name)
+    rule = projection.rule(name)
     return ProjectorOptions(
         concurrency=rule.concurrency or projection.concurrency,
         gap_pages=projection.gap_pages,

@@ -12,14 +12,16 @@ from types import ModuleType
 from angzarr.app import App
 from angzarr.assembly import Definition
 from angzarr.cli.outcome import FAILED, USAGE, fail
-from angzarr.handlers import Aggregate, Projector, Upcaster
+from angzarr.handlers import Aggregate, ProcessManager, Projector, Saga, Upcaster
+
+BASES = (Aggregate, ProcessManager, Projector, Saga, Upcaster)
 
 
 def load_app(text: str) -> App:
     """The app of a module: `app.py`, `app.py:name`, `package.module` or `package.module:name`.
 
     Without a name it is the module's only App object; without one of those, an App of all
-    Aggregate, Projector and Upcaster classes that the module has. Ends the command where there is
+    classes of components that the module has. Ends the command where there is
     nothing, or a choice.
     """
     path, _, name = text.partition(":")
@@ -49,11 +51,7 @@ def _definitions(module: ModuleType) -> list[Definition]:
     """The module's classes of components, bases of others left out, each once."""
     classes: list[Definition] = []
     for value in vars(module).values():
-        if (
-            isinstance(value, type)
-            and issubclass(value, Aggregate | Projector | Upcaster)
-            and value not in (Aggregate, Projector, Upcaster, *classes)
-        ):
+        if isinstance(value, type) and issubclass(value, BASES) and value not in (*BASES, *classes):
             classes.append(value)
     return [c for c in classes if not any(c is not o and issubclass(o, c) for o in classes)]
 

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from angzarr.app import App
+from angzarr.config import store_settings
 from angzarr.config_sources import Flag
 from angzarr.errors import InvalidInput
 
@@ -27,6 +28,13 @@ ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="A YAML or TOML file with settings.")
 ]
 Data = Annotated[Path | None, typer.Option("--data", "-d", help="The store's directory [data].")]
+Store = Annotated[
+    str,
+    typer.Option(
+        help="rocksdb://PATH, rocksdict://PATH, memory://, or another server's: "
+        "grpc://HOST:PORT, grpc+unix:///PATH [rocksdb://data]."
+    ),
+]
 Select = Annotated[
     str,
     typer.Option(help="Components to run: names, kind:* or *, -name to leave one out."),
@@ -50,11 +58,14 @@ def configure(
     *,
     config: Path | None,
     data: Path | None,
+    store: str = "",
     select: str = "",
     more: dict[str, object] | None = None,
 ) -> None:
     """Lay the flags over the app's own settings."""
     code: dict[str, object] = dict(more or {})
+    if store:
+        code |= {key: Flag(value, "--store") for key, value in store_settings(store).items()}
     if data is not None:
         code["storage.path"] = Flag(str(data), "--data")
         if app.config.storage.type == "memory":

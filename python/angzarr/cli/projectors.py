@@ -15,19 +15,23 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from angzarr import projectors, stores
+from angzarr import projectors, wire
 from angzarr.app import App
+from angzarr.assembly import open_store
 from angzarr.cli import options
 from angzarr.cli.loading import load_app
-from angzarr.cli.outcome import EXIT_CODES, FAILED, USAGE, fail, told
+from angzarr.cli.outcome import EXIT_CODES, FAILED, UNREACHABLE, USAGE, fail, told
 from angzarr.cli.progress import count_bar
 from angzarr.coordinators.rebuild import Rebuilt
 from angzarr.coordinators.replays import Beside, replay_at_rest
+from angzarr.errors import StoreLocked
 from angzarr.handlers import Projector
+from angzarr.ports.clock import SystemClock
 from angzarr.ports.read_store import Comparison, Progress, TableDifference
 from angzarr.ports.stores import Stores
 
 DIFFERENT: Final = FAILED
+REPLAY: Final = "/angzarr.AdminService/ReplayProjector"
 PIPE_COLUMNS: Final = 160
 FAILURES_SHOWN: Final = 10
 
@@ -46,11 +50,12 @@ def list_projectors(
     module: options.Module,
     config: options.ConfigFile = None,
     data: options.Data = None,
+    store: options.Store = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line.")] = False,
 ) -> None:
     """Show each projector with its sources, its read model, and how far that is behind the log."""
     with told():
-        found = _loaded(module, config, data)
+        found = _loaded(module, config, data, store)
         rows = asyncio.run(_rows(found))
     if as_json:
         for row in rows:
@@ -76,16 +81,28 @@ def replay(
         bool,
         typer.Option("--pass-failures", help="Leave out events that the projector fails on."),
     ] = False,
+    address: Annotated[
+        str, typer.Option("--address", "-a", help="With --in-place: the server that feeds it.")
+    ] = "",
     config: options.ConfigFile = None,
     data: options.Data = None,
+    store: options.Store = "",
 ) -> None:
     """Build a read model anew, from all events.
 
     It is built beside the one that serves, which is left alone; `compare` shows how they differ,
-    and `switch` puts the new one in place. With --in-place no server may feed the projector.
+    and `switch` puts the new one in place. With --in-place the server at --address deletes the rows
+    and reads the log into the same place; without an address no server may feed the projector.
     """
-    with told():
-        found = _loaded(module, config, data)
+    if address and not in_place:
+        raise fail("--address is for --in-place; beside, any process can build it: --store", USAGE)
+    with told(address):
+        if address:
+            with count_bar(f"replaying {name}") as progress:
+                asyncio.run(_ask(address, name, progress))
+            typer.echo(f"{name} is replayed")
+            return
+        found = _loaded(module, config, data, store)
         cls = _named(found, name)
         if not in_place:
             with count_bar(f"building {name}") as progress:
@@ -106,13 +123,14 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object.")] = False,
     config: options.ConfigFile = None,
     data: options.Data = None,
+    store: options.Store = "",
 ) -> None:
     """Show how the read model that was built anew differs from the one that serves.
 
     Both are compared at the same events. Exit code 1 if they differ.
     """
     with told():
-        found = _loaded(module, config, data)
+        found = _loaded(module, config, data, store)
         cls = _named(found, name)
         with count_bar(f"comparing {name}") as progress:
             comparison = asyncio.run(_compare(found, cls, progress))
@@ -130,13 +148,14 @@ def switch(
     name: Name,
     config: options.ConfigFile = None,
     data: options.Data = None,
+    store: options.Store = "",
 ) -> None:
     """Put the read model that was built anew in the place of the one that serves.
 
     Readers see all of the old rows or all of the new ones. The old ones are gone afterwards.
     """
     with told():
-        found = _loaded(module, config, data)
+        found = _loaded(module, config, data, store)
         cls = _named(found, name)
         with count_bar(f"switching {name}") as progress:
             asyncio.run(_switch(found, cls, progress))
@@ -184,6 +203,23 @@ async def _replay_in_place(found: App, cls: type[Projector], progress: Progress)
             await coordinator.close()
 
 
+async def _ask(address: str, name: str, progress: Progress) -> None:
+    """Have the server at the address replay one of its projectors in place."""
+    from angzarr.rpc.client_transport import GrpcTransport
+
+    transport = GrpcTransport(address)
+    latest = wire.ReplayProgress()
+    try:
+        request = wire.ReplayProjectorRequest(name=name).SerializeToString()
+        async for data in transport.stream(REPLAY, request):
+            latest = wire.ReplayProgress.FromString(data)
+            progress(latest.done, latest.total)
+    finally:
+        await transport.close()
+    if not latest.is_complete:
+        raise fail("the server ended before the replay; it goes on at its next start", FAILED)
+
+
 async def _compare(found: App, cls: type[Projector], progress: Progress) -> Comparison:
     async with _opened(found) as opened:
         return await _beside(found, cls, opened, progress).compare()
@@ -213,20 +249,22 @@ def _beside(
 
 @contextlib.asynccontextmanager
 async def _opened(found: App) -> AsyncGenerator[Stores]:
-    settings = found.config
-    storage = settings.storage
-    opened = stores.open_stores(storage.url, sync=storage.sync, limits=settings.limits.store)
+    try:
+        opened = open_store(found.config, SystemClock())
+    except StoreLocked as error:
+        why = f"{error}; name its server: --store grpc://HOST:PORT"
+        raise fail(why, UNREACHABLE) from None
     try:
         yield opened
     finally:
         await opened.close()
 
 
-def _loaded(module: str, config: Path | None, data: Path | None) -> App:
+def _loaded(module: str, config: Path | None, data: Path | None, store: str) -> App:
     found = load_app(module)
-    options.configure(found, config=config, data=data)
+    options.configure(found, config=config, data=data, store=store)
     storage = found.config.storage
-    if storage.type != "memory" and not Path(storage.path).exists():
+    if storage.type not in ("memory", "grpc") and not Path(storage.path).exists():
         raise fail(f"there is no store at {storage.path}", USAGE)
     return found
 

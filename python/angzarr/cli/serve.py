@@ -15,7 +15,6 @@ from angzarr.app import App
 from angzarr.cli import options
 from angzarr.cli.loading import load_app
 from angzarr.cli.outcome import told
-from angzarr.config import store_settings
 from angzarr.config_sources import Flag
 
 
@@ -27,13 +26,7 @@ def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")] = None,
     uds: Annotated[Path | None, typer.Option(help="Listen on this Unix socket, too.")] = None,
     data: options.Data = None,
-    store: Annotated[
-        str,
-        typer.Option(
-            help="rocksdb://PATH, rocksdict://PATH, memory://, or another server's: "
-            "grpc://HOST:PORT, grpc+unix:///PATH [rocksdb://data]."
-        ),
-    ] = "",
+    store: options.Store = "",
     select: options.Select = "",
     config: options.ConfigFile = None,
 ) -> None:
@@ -48,10 +41,7 @@ def serve(
     }
     with told():
         app = load_app(module)
-        if store:
-            settings = store_settings(store).items()
-            more |= {key: Flag(value, "--store") for key, value in settings}
-        options.configure(app, config=config, data=data, select=select, more=more)
+        options.configure(app, config=config, data=data, store=store, select=select, more=more)
         options.start_logging(app.config.log.filter)
         asyncio.run(_serve(app, uds))
 

@@ -77,7 +77,11 @@ def open_sync_channel(
 
 
 def options_for(tls: TlsFiles | None, message_size_kb: int) -> tuple[tuple[str, int | str], ...]:
-    """Channel options: limits, quick reconnects, a connection of its own."""
+    """Channel options: limits, quick reconnects, a connection of its own.
+
+    What gRPC calls the shortest backoff is how long one attempt to connect may take; a busy machine
+    may need more than a moment for it.
+    """
     size_bytes = message_size_kb * 1024
     options: tuple[tuple[str, int | str], ...] = (
         ("grpc.max_receive_message_length", 2 * size_bytes),
@@ -85,7 +89,7 @@ def options_for(tls: TlsFiles | None, message_size_kb: int) -> tuple[tuple[str, 
         ("grpc.max_metadata_size", METADATA_BYTES_MAX),
         ("grpc.absolute_max_metadata_size", 2 * METADATA_BYTES_MAX),
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.min_reconnect_backoff_ms", 100),
+        ("grpc.min_reconnect_backoff_ms", 5_000),
         ("grpc.max_reconnect_backoff_ms", 5_000),
         ("grpc.use_local_subchannel_pool", 1),
     )

@@ -19,6 +19,7 @@ from angzarr.errors import InvalidInput
 from angzarr.ports.components import CallContext, Subscription
 from angzarr.rpc import reflection
 from angzarr.rpc.channels import MESSAGE_SIZE_KB, forwarded, open_channel, timeout_s
+from angzarr.rpc.conversations import Conversation
 from angzarr.rpc.descriptors import Types
 from angzarr.rpc.services import COMMANDS
 from angzarr.rpc.status import remote_error
@@ -41,8 +42,10 @@ PROBE_S: Final = 2.0
 class Endpoint:
     """One kept connection to a component, and whether the component serves (OPS-2, COMPAT-18).
 
-    on_state: called with True when health "" answers SERVING, with False when it no longer does or
-    hasn't after 30 tries.
+    on_state: called with True when its health answers SERVING, with False when it no longer does or
+    hasn't after 30 tries. health: the name that is asked about; "" is the whole process, and so is
+    a name that it does not know. Two processes of ours that wait for each other ask for what they
+    need of each other, not for all.
     """
 
     def __init__(
@@ -52,8 +55,10 @@ class Endpoint:
         tls: TlsFiles | None = None,
         message_size_kb: int = MESSAGE_SIZE_KB,
         on_state: Callable[[bool], None] | None = None,
+        health: str = "",
     ) -> None:
         self.address = address
+        self._health = health
         self._channel = open_channel(address, tls=tls, message_size_kb=message_size_kb)
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._on_state = on_state
@@ -82,16 +87,44 @@ class Endpoint:
 
         Raises RemoteError with the peer's code, message, kind and details as they came.
         """
+        call = self.begin(path, request, context)
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            self._notice(error.code())
+            raise remote_error(error) from error
+
+    def begin(
+        self, path: str, request: bytes, context: CallContext
+    ) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
+        """As `unary`, to be awaited. Raises RemoteError for a deadline that has passed."""
         call = self._calls.get(path)
         if call is None:
             call = self._calls[path] = self._channel.unary_unary(path)
         metadata = forwarded(context.metadata) if context.metadata else None
+        return call(request, timeout=timeout_s(context), metadata=metadata)
+
+    async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
+        """One request, many answers, as `unary`; the call ends with the iteration."""
+        start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
+        metadata = forwarded(context.metadata) if context.metadata else None
+        call = start(request, timeout=timeout_s(context), metadata=metadata)
         try:
-            return await call(request, timeout=timeout_s(context), metadata=metadata)
+            async for answer in call:
+                yield answer
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                self._doubt.set()
+            self._notice(error.code())
             raise remote_error(error) from error
+        finally:
+            call.cancel()
+
+    def converse(self, path: str, context: CallContext) -> Conversation:
+        """Begin a call with many messages both ways. Raises RemoteError for a deadline that has
+        passed.
+        """
+        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
+        call = start(timeout=timeout_s(context), metadata=forwarded(context.metadata))
+        return Conversation(call, self._notice)
 
     async def describe(self, name: str) -> list[bytes]:
         """Descriptor files of the message `name` by the peer's reflection; empty without any."""
@@ -117,12 +150,17 @@ class Endpoint:
                 await watcher
         await self._channel.close()
 
+    def _notice(self, code: grpc.StatusCode) -> None:
+        """Look at its health if it may be gone."""
+        if code is grpc.StatusCode.UNAVAILABLE:
+            self._doubt.set()
+
     async def _watch(self) -> None:
         probe: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(HEALTH)
         backoff_s, failed_count = BACKOFF_S_MIN, 0
         while True:
             self._doubt.clear()
-            if await _is_serving(probe):
+            if await _is_serving(probe, self._health):
                 backoff_s, failed_count = BACKOFF_S_MIN, 0
                 self._serving.set()
                 self._report(True)
@@ -264,11 +302,16 @@ class RemoteCoordinator:
         return await self.endpoint.unary(f"/{COMMANDS}/{method}", request, context)
 
 
-async def _is_serving(probe: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> bool:
+async def _is_serving(
+    probe: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes], name: str = ""
+) -> bool:
+    request = health_pb2.HealthCheckRequest(service=name).SerializeToString()
     try:
-        answer = await probe(b"", timeout=PROBE_S)
+        answer = await probe(request, timeout=PROBE_S)
         status = health_pb2.HealthCheckResponse.FromString(answer).status
     except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND and name:
+            return await _is_serving(probe)
         # A peer without the health service is up: it has answered.
         return error.code() is grpc.StatusCode.UNIMPLEMENTED
     except DecodeError:
