@@ -8,7 +8,7 @@ import pytest
 
 from angzarr.coordinators.places import Place, partition_of
 from angzarr.cover import root_of
-from angzarr.errors import NotPermitted, StoreUnavailable
+from angzarr.errors import NotPermitted, ReadStoreUnavailable, StoreUnavailable
 from angzarr.testing.pages import cover_of
 
 from .bus import ALICE, BOB, Bus, Recorder, projector, spec, turns
@@ -116,6 +116,47 @@ async def test_a_process_that_lost_its_lease_begins_nothing_more(timed, other):
     assert first.sequences == [0]  # it was being delivered; the next is not begun
     assert second.sequences == [0, 1]
     assert not leading.states()[NAME].is_leading
+
+
+@pytest.mark.spec("DEP-14", "PROJ-4")
+async def test_only_a_process_that_leads_begins_and_then_reads_the_cursor(timed, other):
+    begun: list[str] = []
+
+    async def begin() -> None:
+        begun.append("second")
+        await timed.stores.positions.reset(NAME)
+
+    first, second = Recorder(), Recorder()
+    leading = await timed.start(spec(first))
+    await other.start(spec(second, begin=begin))
+    await timed.publish(count=2)
+    await timed.time.advance(60.0)
+    assert begun == []
+
+    await leading.stop()
+    await timed.time.advance(5.0)
+
+    assert (begun, second.sequences) == (["second"], [0])
+
+
+@pytest.mark.spec("DEP-14", "PROJ-18")
+async def test_a_process_that_could_not_begin_tries_it_again(timed, caplog):
+    failures = [ReadStoreUnavailable("orders.sqlite", "locked")]
+
+    async def begin() -> None:
+        if failures:
+            raise failures.pop()
+
+    recorder = Recorder()
+    await timed.start(spec(recorder, begin=begin))
+    await timed.publish()
+    await turns()
+    assert recorder.got == []
+
+    await timed.time.advance(5.0)
+
+    assert recorder.sequences == [0]
+    assert "orders.sqlite" in caplog.text
 
 
 @pytest.mark.spec("DEP-14")

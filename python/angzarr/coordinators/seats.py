@@ -107,6 +107,8 @@ class Seat:
             _log.warning("%s is led by another process now", self.place.name)
 
     async def _begin(self, events: EventStore) -> None:
+        if self.spec.begin is not None:
+            await self.spec.begin()
         start = await self.place.start(events, from_now=self.spec.from_now)
         if self.run is None and self.is_held() and not self.is_paused:
             self.run = self._make_run(self, start)
