@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from angzarr.components import Component, parse_endpoint, resolve, selected
+from angzarr.components import Component, known, parse_endpoint, resolve, selected
 from angzarr.config import load
 from angzarr.errors import InvalidInput
 
@@ -152,3 +152,49 @@ def test_a_selection_leaves_these_only(select: str, names: list[str]) -> None:
 def test_a_selection_that_names_nothing_lists_the_known_names(select: str) -> None:
     with pytest.raises(InvalidInput, match=", ".join(NAMES)):
         selected(NAMES, select)
+
+
+@pytest.mark.spec("DEP-1", "DEP-2")
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ("sagas", "saga:shipping"),
+        ("process_managers", "process_manager:shipping"),
+        ("projectors", "projector:shipping"),
+    ],
+)
+def test_a_clients_component_is_known_by_its_kind(tmp_path: Path, section: str, name: str) -> None:
+    (tmp_path / "config.toml").write_text(f'[[{section}]]\nname = "shipping"\naddress = "h:7"')
+
+    component = found(tmp_path)[name]
+
+    assert (component.endpoint, component.role, component.origin.split("/")[-1]) == (
+        "tcp://h:7",
+        "handler",
+        "config.toml",
+    )
+
+
+@pytest.mark.spec("DEP-16")
+def test_a_clients_component_without_an_address_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "config.toml").write_text('[[sagas]]\nname = "shipping"')
+
+    with pytest.raises(InvalidInput, match=r"sagas\.0\.address"):
+        found(tmp_path)
+
+
+@pytest.mark.spec("DEP-1")
+def test_a_query_service_may_not_be_called_as_the_events_are(tmp_path: Path) -> None:
+    config = load(environ={}, directory=tmp_path)
+
+    with pytest.raises(InvalidInput, match="query:events is defined twice"):
+        resolve({"query:events": [Account]}, config)
+
+
+@pytest.mark.spec("DEP-10")
+def test_what_is_not_selected_is_known_all_the_same(tmp_path: Path) -> None:
+    config = load(environ={}, directory=tmp_path)
+    classes = {"aggregate:account": [Account], "saga:shipping": [OtherAccount]}
+
+    assert list(resolve(classes, config, "saga:shipping")) == ["saga:shipping"]
+    assert "aggregate:account" in known(classes, config)

@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from angzarr.components import COORDINATOR, Component
+from angzarr.components import COORDINATOR, Component, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import CommandOptions, SnapshotOptions
 from angzarr.coordinators.destinations import (

@@ -221,6 +221,22 @@ def _implied(config: Config) -> Iterable[Component]:
             yield Component(f"aggregate:{target.domain}", endpoint, origin=origin)
         elif target.domain:
             raise InvalidInput(f"{key}.address", "set beside a domain, or port, or socket", "")
+    yield from _reactors(config)
+
+
+def _reactors(config: Config) -> Iterable[Component]:
+    """Sagas, process managers and projectors of clients."""
+    for kind, listed in (
+        ("saga", config.sagas),
+        ("process_manager", config.process_managers),
+        ("projector", config.projectors),
+    ):
+        for index, target in enumerate(listed):
+            key = f"{kind}s.{index}"
+            if not target.endpoint:
+                raise InvalidInput(f"{key}.address", "set, or port, or socket", "")
+            endpoint = parse_endpoint(target.endpoint, key)
+            yield Component(f"{kind}:{target.name}", endpoint, origin=config.origin(f"{kind}s"))
 
 
 def _check_name(name: str, key: str) -> None:

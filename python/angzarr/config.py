@@ -18,9 +18,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Final, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic import Field, PrivateAttr, ValidationError
 
 from angzarr import config_sources as sources
+from angzarr.config_targets import (
+    ManagerTarget,
+    Port,
+    ProjectorTarget,
+    SagaTarget,
+    Section,
+    Subscriptions,
+    Target,
+)
 from angzarr.errors import InvalidInput
 from angzarr.ports.event_store import Limits as StoreLimits
 
@@ -30,14 +39,7 @@ KIB: Final = 1024
 MIB: Final = 1024 * KIB
 DEFAULT_PORT: Final = 1310
 
-Port = Annotated[int, Field(ge=0, le=65535)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
-
-
-class Section(BaseModel):
-    """A part of the tree; keys that it does not name are refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=False)
 
 
 class Server(Section):
@@ -217,30 +219,6 @@ class Component(Section):
     accepts_snapshots: bool = False
 
 
-class Target(Section):
-    """A process that holds one domain's handler, in 0.3's words. socket: a Unix socket's path."""
-
-    domain: str = ""
-    name: str = ""
-    address: str = ""
-    port: Port | None = None
-    socket: str = ""
-
-    @property
-    def endpoint(self) -> str:
-        """`tcp://…` or `unix://…`; "" when no address is set."""
-        if self.socket:
-            return f"unix://{self.socket}"
-        if not self.address and self.port is None:
-            return ""
-        host, has_port = self.address or "127.0.0.1", ":" in self.address
-        return (
-            f"tcp://{host}"
-            if has_port
-            else f"tcp://{host}:{50052 if self.port is None else self.port}"
-        )
-
-
 class Upcaster(Section):
     """A remote upcaster (UPC-1). address "": the command handler's own endpoint."""
 
@@ -346,6 +324,10 @@ class Config(Section):
     discovery: Literal["static"] = "static"
     target: Target = Target()
     client_logic: list[Target] = []
+    sagas: list[SagaTarget] = []
+    process_managers: list[ManagerTarget] = []
+    projectors: list[ProjectorTarget] = []
+    subscriptions: Subscriptions = ""
     upcaster: Upcaster = Upcaster()
     dlq: DeadLetters = DeadLetters()
     saga_compensation: SagaCompensation = SagaCompensation()

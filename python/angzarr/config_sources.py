@@ -30,6 +30,7 @@ BARE: Final[Mapping[str, str]] = {
     "ANGZARR_DISCOVERY": "discovery",
     "ANGZARR_GRPC_MESSAGE_SIZE_KB": "server.message_size_kb",
     "ANGZARR_LOG": "log.filter",
+    "ANGZARR_SUBSCRIPTIONS": "subscriptions",
     "ANGZARR_UPCASTER_ADDRESS": "upcaster.address",
     "ANGZARR_UPCASTER_ENABLED": "upcaster.enabled",
     "DESCRIPTOR_PATH": "descriptor_path",
@@ -58,9 +59,6 @@ TOOL_NAMES: Final = (
 
 LATER: Final[Mapping[str, str]] = {
     "messaging": "message brokers are",
-    "projectors": "projectors are",
-    "sagas": "sagas are",
-    "process_managers": "process managers are",
     "payload_offload": "payload offloading is",
     "cascade": "cascades are",
     "reaper": "cascades are",
@@ -85,8 +83,6 @@ LATER_TARGETS: Final = {"amqp", "kafka", "pubsub", "sns-sqs", "nats", "database"
 """Types of `dlq.targets` that are not here yet; so are those that begin with `offload_`."""
 
 LATER_NAMES: Final[Mapping[str, str]] = {
-    "ANGZARR_PROJECTORS": "projectors are",
-    "ANGZARR_SUBSCRIPTIONS": "sagas and process managers are",
     "CLOUDEVENTS_SINK": "CloudEvents are",
     "EVENT_QUERY_ADDRESS": "a remote query service is",
     "STREAM_ADDRESS": "a remote stream is",
@@ -173,6 +169,8 @@ class Layers:
                 self._add_endpoint(domain, address, name)
         elif name.startswith(AGGREGATE):
             self._add_endpoint(name.removeprefix(AGGREGATE).lower(), value, name)
+        elif name == "ANGZARR_PROJECTORS":
+            self.set("projectors", list(_projectors(name, value)), name)
         elif name in LATER_NAMES:
             raise not_yet(name, value, name, LATER_NAMES[name])
         elif (
@@ -392,6 +390,26 @@ def _pairs(name: str, text: str) -> Iterator[tuple[str, str]]:
         if not (separator and domain.strip() and address.strip()):
             raise InvalidInput(name, "domain=address,domain=address", item)
         yield domain.strip(), address.strip()
+
+
+def _projectors(name: str, text: str) -> Iterator[Tree]:
+    """A JSON list of {name, domain, url}, as entries of `projectors`."""
+    try:
+        listed: object = json.loads(text)
+    except ValueError as error:
+        raise InvalidInput(name, "a JSON list of {name, domain, url}", text) from error
+    if not isinstance(listed, list):
+        raise InvalidInput(name, "a JSON list of {name, domain, url}", text)
+    for item in cast("list[object]", listed):
+        entry: Tree = cast("Tree", item) if isinstance(item, dict) else {}
+        if set(entry) != {"name", "domain", "url"} or not all(map(_is_text, entry.values())):
+            raise InvalidInput(name, "a JSON list of {name, domain, url}", text)
+        url = re.sub(r"^(https?|tcp)://", "", str(entry["url"]))
+        yield {"name": entry["name"], "domain": entry["domain"], "address": url}
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _value(text: str) -> object:

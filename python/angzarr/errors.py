@@ -36,6 +36,7 @@
     ├── HandlerFailed(component, cause)                    the user's handler raised
     ├── OrchestrationFailed(kind_of_component, cause)      a saga or process manager did not finish
     ├── ReactionFailed(component, cause, book)             what was stored led to a failed reaction
+    ├── ReactionUnknown(component, cause)                  nobody knows what it did, elsewhere
     ├── ProjectorFailed(projector, cause)                  a projector failed in a caller's request
     ├── ProjectorReplaying(projector)                      it is being replayed; it answers later
     └── RemoteError(code, kind, message)                   a peer answered with an error no class
@@ -492,6 +493,21 @@ class ReactionFailed(AngzarrError):
         self.book = book
         super().__init__(f"{component} failed: {self.reason}")
         self.__cause__ = cause
+
+
+class ReactionUnknown(AngzarrError):
+    """The request was accepted and stored; what a reaction in another process did is not known,
+    since there was no answer, so it can't be undone (SYNC-6). The log has it run once more.
+
+    component: such as "Saga shipping".
+    """
+
+    kind = "unavailable"
+
+    def __init__(self, component: str, cause: str) -> None:
+        self.component = component
+        self.cause = cause
+        super().__init__(f"{component} has not answered, and may have done its work: {cause}")
 
 
 class ProjectorFailed(AngzarrError):

@@ -347,11 +347,11 @@ class World:
         for duty in self.notifications.duties():
             self.duties.add(duty)
         for saga in self.sagas:
-            self.sync.add_saga(saga)
+            self.sync.add_saga(self.near(saga))
         for manager in self.managers:
-            self.sync.add_process_manager(manager)
+            self.sync.add_process_manager(self.near(manager))
         for projector in self.projectors:
-            self.sync.add_projector(projector)
+            self.sync.add_projector(self.near(projector))
 
     def _notifications(self):
         self.to = Route()
@@ -359,6 +359,10 @@ class World:
 
     async def _sleep(self, delay_s):
         await asyncio.sleep(0)
+
+    def near(self, component):
+        """What requests are given of it; it may be elsewhere."""
+        return component
 
     def deciding(self, domain):
         """A handler that refuses what is in `refused`, takes notice of notifications, and makes an
@@ -385,21 +389,21 @@ class World:
         """Add a saga."""
         made = Sends(self, name, **options)
         self.sagas.append(made)
-        self.sync.add_saga(made)
+        self.sync.add_saga(self.near(made))
         return made
 
     def manager(self, name="process_manager:fulfilment", **options):
         """Add a process manager."""
         made = Sends(self, name, **options)
         self.managers.append(made)
-        self.sync.add_process_manager(made)
+        self.sync.add_process_manager(self.near(made))
         return made
 
     def projector(self, name="projector:orders", **options):
         """Add a projector."""
         made = Shows(name, **options)
         self.projectors.append(made)
-        self.sync.add_projector(made)
+        self.sync.add_projector(self.near(made))
         return made
 
     async def send(

@@ -152,7 +152,9 @@ class ThreadedWords:
 class Client:
     """Calls of the service, with words."""
 
-    def __init__(self, channel: grpc.aio.Channel) -> None:
+    def __init__(self, channel: grpc.aio.Channel, address: str = "") -> None:
+        self.address = address
+
         def method(kind: str, name: str) -> Callable[..., Any]:
             return getattr(channel, kind)(
                 f"/{SERVICE}/{name}",
@@ -176,7 +178,7 @@ async def ours(servicer: object) -> AsyncIterator[Client]:
     server = Server(rpcs=servicer_rpcs(add_to_server, servicer), options=options)
     [address] = await server.start()
     async with grpc.aio.insecure_channel(address) as channel:
-        yield Client(channel)
+        yield Client(channel, address)
     await server.stop()
 
 
@@ -187,7 +189,7 @@ async def theirs(servicer: object) -> AsyncIterator[Client]:
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-        yield Client(channel)
+        yield Client(channel, f"127.0.0.1:{port}")
     await server.stop(None)
 
 

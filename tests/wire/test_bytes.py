@@ -37,7 +37,14 @@ MODULES = [
     for info in pkgutil.iter_modules(angzarr._wire.__path__)
 ]
 CLASSES: dict[str, type[Message]] = populate.messages_of(MODULES)
-ADDITIONS = ("admin_pb2", "dlq_pb2", "provenance_pb2", "store_pb2", "timer_pb2")
+ADDITIONS = (
+    "admin_pb2",
+    "dlq_pb2",
+    "provenance_pb2",
+    "reaction_pb2",
+    "store_pb2",
+    "timer_pb2",
+)
 ADDED = set(populate.messages_of(m for m in MODULES if m.__name__.endswith(ADDITIONS)))
 
 

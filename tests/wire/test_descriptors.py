@@ -20,7 +20,9 @@ pytestmark = pytest.mark.timeout(300)  # the first run makes the client's enviro
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = (ROOT / "docs" / "spec" / "wire.md").read_text()
-ADDITIONS = {f"angzarr/{name}.proto" for name in ("admin", "dlq", "provenance", "store", "timer")}
+ADDITIONS = {
+    f"angzarr/{name}.proto" for name in ("admin", "dlq", "provenance", "reaction", "store", "timer")
+}
 F = descriptor_pb2.FieldDescriptorProto
 WIDENED = {"SagaHandleRequest", "ProcessManagerHandleRequest"}
 

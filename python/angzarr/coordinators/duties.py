@@ -84,6 +84,7 @@ class Duties:
         self._running: dict[str, asyncio.Task[None]] = {}
         self._news = asyncio.Event()
         self._is_stopping = False
+        self._is_looking = False
         self._worker: asyncio.Task[None] | None = None
         self.add(_Unpacking(self._store))
 
@@ -141,9 +142,9 @@ class Duties:
 
     async def is_idle(self) -> bool:
         """Whether nothing is due, or being worked on here."""
-        if self._running:
-            return False
         due_ns = await self._store.next_due(kinds=tuple(self._duties))
+        if self._running or self._is_looking:
+            return False
         return due_ns is None or due_ns > self._clock.now_ns()
 
     async def start(self) -> None:
@@ -167,7 +168,7 @@ class Duties:
             self._news.clear()
             room = self._options.concurrency - len(self._running)
             try:
-                taken = await self._take(room) if room else []
+                taken = await self._begin_due(room) if room else 0
                 due_ns = await self._store.next_due(kinds=tuple(self._duties)) if room else None
             except StoreClosed:
                 return
@@ -176,10 +177,19 @@ class Duties:
                 _log.warning("looking for obligations failed: %s", error, exc_info=is_defect)
                 await self._sleep(self._options.retry_s)
                 continue
+            if taken < room or not room:
+                await self._rest(due_ns)
+
+    async def _begin_due(self, limit: int) -> int:
+        """Begin up to `limit` that are due; how many."""
+        self._is_looking = True
+        try:
+            taken = await self._take(limit)
             for obligation in taken:
                 self._begin(obligation)
-            if len(taken) < room or not room:
-                await self._rest(due_ns)
+        finally:
+            self._is_looking = False
+        return len(taken)
 
     async def _take(self, limit: int) -> list[Obligation]:
         """Lease up to `limit` that are due, and not being worked on here."""

@@ -94,7 +94,7 @@ class ProcessManagerCoordinator:
         """
         message = books.parse(wire.ProcessManagerCoordinatorRequest, request)
         has_trigger = message.HasField("trigger")
-        _check_trigger(has_trigger, message.trigger, "ProcessManagerCoordinatorRequest")
+        check_trigger(has_trigger, message.trigger, "ProcessManagerCoordinatorRequest")
         flow = flow_of(message.sync_mode, message.cascade_error_mode, context)
         trigger = message.trigger
         outcome, _ = await self._react(trigger.SerializeToString(), trigger, flow)
@@ -108,7 +108,7 @@ class ProcessManagerCoordinator:
         stored or sent (SPEC-5).
         """
         message = books.parse(wire.SpeculatePmRequest, request).request
-        _check_trigger(message.HasField("trigger"), message.trigger, "SpeculatePmRequest.request")
+        check_trigger(message.HasField("trigger"), message.trigger, "SpeculatePmRequest.request")
         flow = replace(LOG_DELIVERY, context=context)
         data = message.trigger.SerializeToString()
         trigger = await self._trigger(data, message.trigger, flow)
@@ -289,11 +289,13 @@ class ProcessManagerCoordinator:
         self._closing[obligation_id] = asyncio.get_running_loop().create_task(close())
 
 
-def _check_trigger(is_present: bool, trigger: wire.EventBook, name: str) -> None:
+def check_trigger(is_present: bool, trigger: wire.EventBook, name: str) -> Cover:
+    """The checked cover of a request's trigger. Raises InvalidInput (PM-1)."""
     if not is_present:
         raise InvalidInput("trigger", "present", "none", f"{name} must have a trigger")
-    validate.cover(trigger.cover)
-    if not trigger.cover.correlation_id:
+    cover = validate.cover(trigger.cover)
+    if not cover.correlation_id:
         raise InvalidInput(
             "trigger.cover.correlation_id", "not empty", "", "the trigger has no correlation id"
         )
+    return cover

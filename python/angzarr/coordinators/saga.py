@@ -16,7 +16,7 @@ from angzarr.coordinators.reaction import Means, Reaction, SetTimer, metadata_of
 from angzarr.coordinators.slots import Slots
 from angzarr.coordinators.timers import TimerDuty
 from angzarr.coordinators.views import Views
-from angzarr.cover import MAIN, REJECTION, SCHEDULED, Provenance
+from angzarr.cover import MAIN, REJECTION, SCHEDULED, Cover, Provenance
 from angzarr.errors import AngzarrError, InvalidInput, OrchestrationFailed
 from angzarr.ports.components import CallContext, Saga, Subscription
 from angzarr.ports.event_store import Book, Dropped, Obligation
@@ -86,7 +86,7 @@ class SagaCoordinator:
         OrchestrationFailed, StoreUnavailable as react.
         """
         message = books.parse(wire.SagaHandleRequest, request)
-        _check_source(message, "SagaHandleRequest")
+        check_source(message, "SagaHandleRequest")
         flow = flow_of(message.sync_mode, message.cascade_error_mode, context)
         source = message.source
         outcome = await self._react(source.SerializeToString(), source, flow)
@@ -97,7 +97,7 @@ class SagaCoordinator:
     async def execute_speculative(self, request: bytes, context: CallContext) -> bytes:
         """SpeculateSagaRequest → the SagaResponse that Handle gives; nothing is sent (SPEC-5)."""
         message = books.parse(wire.SpeculateSagaRequest, request).request
-        _check_source(message, "SpeculateSagaRequest.request")
+        check_source(message, "SpeculateSagaRequest.request")
         source = outputs.source_of(self.name, message.source)
         flow = flow_of(message.sync_mode, message.cascade_error_mode, context)
         data = await self._seen(message.source.SerializeToString(), source, flow)
@@ -229,10 +229,11 @@ def flow_of(sync_mode: int, error_mode: int, context: CallContext) -> Flow:
     )
 
 
-def _check_source(request: wire.SagaHandleRequest, name: str) -> None:
+def check_source(request: wire.SagaHandleRequest, name: str) -> Cover:
+    """The checked cover of a request's source. Raises InvalidInput."""
     if not request.HasField("source"):
         raise InvalidInput("source", "present", "none", f"{name} must have a source")
-    validate.cover(request.source.cover)
+    return validate.cover(request.source.cover)
 
 
 def _making_up(name: str, notification: bytes, rejected: Provenance) -> Source:

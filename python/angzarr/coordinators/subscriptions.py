@@ -79,14 +79,21 @@ class Filter:
         Raises DecodeError for what does not parse.
         """
         message = wire.EventBook.FromString(book)
-        wanted = self.pages(message.cover.domain, message.pages)
+        wanted = self.kept(message)
+        if wanted is None or wanted is message:
+            return None if wanted is None else book
+        return wanted.SerializeToString(deterministic=True)
+
+    def kept(self, book: wire.EventBook) -> wire.EventBook | None:
+        """As `book`, of a message."""
+        wanted = self.pages(book.cover.domain, book.pages)
         if not wanted:
             return None
-        if len(wanted) == len(message.pages):
+        if len(wanted) == len(book.pages):
             return book
-        kept = wire.EventBook(cover=message.cover, pages=wanted)
+        kept = wire.EventBook(cover=book.cover, pages=wanted)
         kept.next_sequence = (wanted[-1].header.sequence + 1) & books.UINT32_MASK  # WIRE-9
-        return kept.SerializeToString(deterministic=True)
+        return kept
 
     def _types(self, domain: str) -> Types:
         try:

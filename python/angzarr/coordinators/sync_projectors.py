@@ -9,6 +9,7 @@ from typing import Protocol
 
 from angzarr import wire
 from angzarr.coordinators import names
+from angzarr.coordinators.elsewhere import TakingTurns
 from angzarr.coordinators.subscriptions import Filter
 from angzarr.coordinators.turns import Turns
 from angzarr.cover import Cover
@@ -54,18 +55,24 @@ class Projectors:
         self._turns = turns
         self._events = events
         self._all: list[tuple[Projecting, Filter]] = []
+        self._elsewhere: dict[str, TakingTurns] = {}
 
     def add(self, projector: Projecting) -> None:
         """Run it in requests, if it is synchronous."""
         if projector.is_synchronous:
             self._all.append((projector, Filter(projector.subscriptions)))
+            if isinstance(projector, TakingTurns):
+                self._elsewhere[projector.consumer] = projector
 
     def of(self, domain: str) -> list[Projecting]:
         """Those that subscribe to the domain, in the order that they were added."""
         return [projector for projector, wanted in self._all if wanted.wants(domain)]
 
-    async def take_turns(self, stack: AsyncExitStack, covers: Iterable[Cover]) -> None:
-        """Take the turns at the streams for their projectors; `stack` gives them back.
+    async def take_turns(
+        self, stack: AsyncExitStack, covers: Iterable[Cover], context: CallContext
+    ) -> None:
+        """Take the turns at the streams for their projectors, here and where these run; `stack`
+        gives them back. context: the request's.
 
         They are taken in one order, whoever asks, so that nobody waits in a circle.
         """
@@ -76,6 +83,9 @@ class Projectors:
         }
         for (consumer, _), cover in sorted(wanted.items(), key=lambda item: item[0]):
             await stack.enter_async_context(self._turns.alone(consumer, cover))
+            if consumer in self._elsewhere:
+                turn = self._elsewhere[consumer].turn(cover, context)
+                await stack.enter_async_context(turn)
 
     async def run(
         self, cover: Cover, book: wire.EventBook, context: CallContext

@@ -16,6 +16,7 @@ from angzarr import wire
 from angzarr.coordinators import books, letters, names, provenance
 from angzarr.coordinators.cascade_end import CascadeEnd
 from angzarr.coordinators.delivery import is_transient
+from angzarr.coordinators.elsewhere import Attendance, Attending
 from angzarr.coordinators.flow import DEPTH, Flow, Outcome, depth_of
 from angzarr.coordinators.options import SyncOptions
 from angzarr.coordinators.reactions import NOTHING, Reacted, SyncWork
@@ -25,7 +26,13 @@ from angzarr.coordinators.sync_projectors import Projecting, Projectors, cascade
 from angzarr.coordinators.turns import Intent, Turns
 from angzarr.coordinators.views import Views
 from angzarr.cover import Cover, Provenance
-from angzarr.errors import AngzarrError, ReactionFailed, StoreUnavailable, TooLarge
+from angzarr.errors import (
+    AngzarrError,
+    ReactionFailed,
+    ReactionUnknown,
+    StoreUnavailable,
+    TooLarge,
+)
 from angzarr.ports.clock import Clock
 from angzarr.ports.components import CallContext, Subscription
 from angzarr.ports.dead_letters import DeadLetterQueue
@@ -62,6 +69,7 @@ class Reacting(Protocol):
     async def react(self, book: bytes, flow: Flow) -> Outcome:
         """A whole reaction to an EventBook of the pages that it subscribed. The obligations of
         refused commands are durable when it returns; StoreUnavailable where they can't be (COMP-3).
+        ReactionUnknown where nobody can tell what it executed, and that would have to be undone.
         """
         ...
 
@@ -92,8 +100,11 @@ class Recording(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Listed:
+    """attending: the same reaction, if it is elsewhere."""
+
     reaction: Reacting
     filter: Filter
+    attending: Attending | None
     is_process_manager: bool
 
 
@@ -136,11 +147,11 @@ class Synchronous:
 
     def add_saga(self, saga: Reacting) -> None:
         """Run it in CASCADE requests."""
-        self._sagas.append(_Listed(saga, Filter(saga.subscriptions), False))
+        self._sagas.append(_listed(saga))
 
     def add_process_manager(self, manager: Reacting) -> None:
         """Run it in CASCADE requests that have a correlation id (SYNC-5)."""
-        self._managers.append(_Listed(manager, Filter(manager.subscriptions), True))
+        self._managers.append(_listed(manager, is_process_manager=True))
 
     def begin(
         self,
@@ -164,6 +175,11 @@ class Synchronous:
         """Those to events of the stream: sagas, then process managers."""
         listed = self._sagas + self._managers if cover.correlation_id else self._sagas
         return [one for one in listed if one.filter.wants(cover.domain)]
+
+
+def _listed(reaction: Reacting, *, is_process_manager: bool = False) -> _Listed:
+    attending = reaction if isinstance(reaction, Attending) else None
+    return _Listed(reaction, Filter(reaction.subscriptions), attending, is_process_manager)
 
 
 @dataclass(slots=True)
@@ -219,16 +235,19 @@ class _Request:
         self._is_root = provenance.METADATA not in flow.context.metadata
         self._reactions = owner.reactions(cover) if flow.is_cascade else []
         self._intent: Intent | None = None
+        self._attendances: list[Attendance] = []
         self._stack = AsyncExitStack()
         self._turns = AsyncExitStack()
 
     async def __aenter__(self) -> SyncWork:
-        if not self._flow.cascade_id:  # else nothing is visible before the decision
-            await self._owner.projectors.take_turns(self._turns, [self._cover])
-        if self._reactions:
-            consumers = [one.reaction.consumer for one in self._reactions]
-            intent = self._owner.turns.intend(consumers, self._cover)
-            self._intent = await self._stack.enter_async_context(intent)
+        try:
+            if not self._flow.cascade_id:  # else nothing is visible before the decision
+                await self._take_turns([self._cover])
+            if self._reactions:
+                await self._intend()
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         return self
 
     async def __aexit__(
@@ -247,8 +266,7 @@ class _Request:
         message = wire.EventBook.FromString(book)
         sequences = [page.header.sequence for page in message.pages] or [0]
         pages = _Pages(message, sequences[0], sequences[-1])
-        if self._intent is not None:
-            self._intent.wrote(pages.first, pages.last if message.pages else pages.first - 1)
+        await self._wrote(pages.first, pages.last if message.pages else pages.first - 1)
         if not self._flow.cascade_id:
             return await self._run_visible(pages, book)
         if not self._flow.is_cascade:
@@ -256,6 +274,28 @@ class _Request:
         if not self._is_root:
             return (await self._react(pages, book)).reacted()
         return await self._run_cascade(pages, book)
+
+    async def _take_turns(self, covers: Sequence[Cover]) -> None:
+        projectors, context = self._owner.projectors, self._flow.context
+        await projectors.take_turns(self._turns, covers, context)
+
+    async def _intend(self) -> None:
+        """Have the log's deliveries of what will be written wait, here and elsewhere (SYNC-10)."""
+        consumers = [one.reaction.consumer for one in self._reactions]
+        intent = self._owner.turns.intend(consumers, self._cover)
+        self._intent = await self._stack.enter_async_context(intent)
+        for one in self._reactions:
+            if one.attending is not None:
+                attended = one.attending.attend(self._cover, self._flow.context)
+                self._attendances.append(await self._stack.enter_async_context(attended))
+        if self._attendances:
+            await asyncio.gather(*(attendance.holds() for attendance in self._attendances))
+
+    async def _wrote(self, first: int, last: int) -> None:
+        if self._intent is not None:
+            self._intent.wrote(first, last)
+        for attendance in self._attendances:
+            await attendance.wrote(first, last)
 
     async def _run_visible(self, pages: _Pages, book: bytes) -> Reacted:
         """Projectors first, then reactions (SYNC-1)."""
@@ -281,7 +321,7 @@ class _Request:
         if not participants and not pages.book.pages:
             return answer.reacted()  # nothing was written, so there is nothing to decide (CAS-15)
         covers = [self._cover, *(participant.cover for participant in participants)]
-        await self._owner.projectors.take_turns(self._turns, covers)
+        await self._take_turns(covers)
         resolved = await end.commit()
         for page in pages.book.pages:
             page.committed = True
@@ -348,7 +388,7 @@ class _Request:
         async with self._owner.turns.book(reaction.consumer, self._cover, pages.first):
             try:
                 return await reaction.react(book, self._flow)
-            except StoreUnavailable:
+            except (StoreUnavailable, ReactionUnknown):
                 raise
             except AngzarrError as error:
                 return Outcome(failure=error)

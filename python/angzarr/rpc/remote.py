@@ -19,6 +19,7 @@ from angzarr.errors import InvalidInput
 from angzarr.ports.components import CallContext, Subscription
 from angzarr.rpc import reflection
 from angzarr.rpc.channels import MESSAGE_SIZE_KB, forwarded, open_channel, timeout_s
+from angzarr.rpc.conversations import Conversation
 from angzarr.rpc.descriptors import Types
 from angzarr.rpc.services import COMMANDS, QUERIES
 from angzarr.rpc.status import remote_error
@@ -82,16 +83,43 @@ class Endpoint:
 
         Raises RemoteError with the peer's code, message, kind and details as they came.
         """
+        call = self.begin(path, request, context)
+        try:
+            return await call
+        except grpc.aio.AioRpcError as error:
+            self._notice(error.code())
+            raise remote_error(error) from error
+
+    def begin(
+        self, path: str, request: bytes, context: CallContext
+    ) -> grpc.aio.UnaryUnaryCall[bytes, bytes]:
+        """As `unary`, to be awaited. Raises RemoteError for a deadline that has passed."""
         call = self._calls.get(path)
         if call is None:
             call = self._calls[path] = self._channel.unary_unary(path)
         metadata = forwarded(context.metadata) if context.metadata else None
+        return call(request, timeout=timeout_s(context), metadata=metadata)
+
+    async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
+        """One call with many answers. Raises as `unary`, also between them."""
+        start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
+        call = start(request, timeout=timeout_s(context), metadata=forwarded(context.metadata))
         try:
-            return await call(request, timeout=timeout_s(context), metadata=metadata)
+            async for answer in call:
+                yield answer
         except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                self._doubt.set()
+            self._notice(error.code())
             raise remote_error(error) from error
+        finally:
+            call.cancel()
+
+    def converse(self, path: str, context: CallContext) -> Conversation:
+        """Begin a call with many messages both ways. Raises RemoteError for a deadline that has
+        passed.
+        """
+        start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
+        call = start(timeout=timeout_s(context), metadata=forwarded(context.metadata))
+        return Conversation(call, self._notice)
 
     async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
         """One request, many answers, as `unary`."""
@@ -128,6 +156,11 @@ class Endpoint:
             with contextlib.suppress(asyncio.CancelledError):
                 await watcher
         await self._channel.close()
+
+    def _notice(self, code: grpc.StatusCode) -> None:
+        """Look at its health if it may be gone."""
+        if code is grpc.StatusCode.UNAVAILABLE:
+            self._doubt.set()
 
     async def _watch(self) -> None:
         probe: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(HEALTH)

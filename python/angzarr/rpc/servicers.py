@@ -48,10 +48,20 @@ def servicer_rpcs(
 
     Raises InvalidInput for a registration whose methods can't be listed.
     """
+    methods = methods_of(add_to_server, servicer)
+    pool = ThreadPoolExecutor(threads_max, thread_name_prefix="angzarr-servicer")
+    return tuple(_rpc(path, handler, pool) for path, handler in methods)
+
+
+def methods_of(
+    add_to_server: Callable[[S, grpc.aio.Server], None], servicer: S
+) -> tuple[tuple[str, Handler], ...]:
+    """Paths and handlers of what generated code registers. Raises InvalidInput where they can't be
+    listed.
+    """
     registry = _Registry()
     add_to_server(servicer, cast("grpc.aio.Server", registry))
-    pool = ThreadPoolExecutor(threads_max, thread_name_prefix="angzarr-servicer")
-    return tuple(_rpc(path, handler, pool) for path, handler in registry.handlers.items())
+    return tuple(registry.handlers.items())
 
 
 class _Registry:

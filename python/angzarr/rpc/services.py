@@ -21,6 +21,8 @@ QUERIES: Final = "angzarr.EventQueryService"
 STREAMS: Final = "angzarr.EventStreamService"
 DEAD_LETTERS: Final = "angzarr.DlqAdminService"
 PROJECTORS: Final = "angzarr.ProjectorCoordinatorService"
+SAGAS: Final = "angzarr.SagaCoordinatorService"
+PROCESS_MANAGERS: Final = "angzarr.ProcessManagerCoordinatorService"
 
 Unary = Callable[[bytes, CallContext], Awaitable[bytes]]
 ServerStream = Callable[[bytes, CallContext], AsyncIterator[bytes]]
@@ -53,6 +55,20 @@ class Projectors(Protocol):
     """What answers ProjectorCoordinatorService."""
 
     async def handle_sync(self, request: bytes, context: CallContext) -> bytes: ...
+    async def handle(self, request: bytes, context: CallContext) -> bytes: ...
+    async def handle_speculative(self, request: bytes, context: CallContext) -> bytes: ...
+
+
+class Sagas(Protocol):
+    """What answers SagaCoordinatorService."""
+
+    async def execute(self, request: bytes, context: CallContext) -> bytes: ...
+    async def execute_speculative(self, request: bytes, context: CallContext) -> bytes: ...
+
+
+class ProcessManagers(Protocol):
+    """What answers ProcessManagerCoordinatorService."""
+
     async def handle(self, request: bytes, context: CallContext) -> bytes: ...
     async def handle_speculative(self, request: bytes, context: CallContext) -> bytes: ...
 
@@ -185,6 +201,24 @@ def projector_rpcs(projectors: Projectors) -> tuple[Rpc, ...]:
         Rpc(service=PROJECTORS, method="HandleSync", unary=projectors.handle_sync),
         Rpc(service=PROJECTORS, method="Handle", unary=projectors.handle),
         Rpc(service=PROJECTORS, method="HandleSpeculative", unary=projectors.handle_speculative),
+    )
+
+
+def saga_rpcs(sagas: Sagas) -> tuple[Rpc, ...]:
+    """The methods of SagaCoordinatorService."""
+    return (
+        Rpc(service=SAGAS, method="Execute", unary=sagas.execute),
+        Rpc(service=SAGAS, method="ExecuteSpeculative", unary=sagas.execute_speculative),
+    )
+
+
+def process_manager_rpcs(managers: ProcessManagers) -> tuple[Rpc, ...]:
+    """The methods of ProcessManagerCoordinatorService."""
+    return (
+        Rpc(service=PROCESS_MANAGERS, method="Handle", unary=managers.handle),
+        Rpc(
+            service=PROCESS_MANAGERS, method="HandleSpeculative", unary=managers.handle_speculative
+        ),
     )
 
 
