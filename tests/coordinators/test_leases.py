@@ -139,6 +139,39 @@ async def test_only_a_process_that_leads_begins_and_then_reads_the_cursor(timed,
     assert (begun, second.sequences) == (["second"], [0])
 
 
+@pytest.mark.spec("DEP-14", "STO-26")
+async def test_one_that_is_long_in_beginning_costs_no_other_its_lease(timed, other):
+    gate = asyncio.Event()
+    slow, quick, elsewhere = Recorder(), Recorder(), Recorder()
+    made = await timed.start(spec(slow, "slow", begin=gate.wait), spec(quick))
+    await other.start(spec(elsewhere))
+
+    await timed.time.advance(60.0)
+    await timed.publish()
+    await turns()
+
+    assert (slow.got, quick.sequences, elsewhere.got) == ([], [0], [])
+    gate.set()
+    await turns()
+    assert slow.sequences == [0]
+    assert made.states()["saga-slow"].is_leading
+
+
+@pytest.mark.spec("DEP-14", "OPS-3")
+async def test_one_that_is_stopped_while_it_begins_leads_nothing(timed):
+    gate, recorder = asyncio.Event(), Recorder()
+    made = await timed.start(spec(recorder, begin=gate.wait))
+    await turns()
+
+    await made.stop()
+    gate.set()
+    await timed.publish()
+    await turns()
+
+    assert recorder.got == []
+    assert await timed.stores.positions.lease(NAME, 0, "another", 1.0)
+
+
 @pytest.mark.spec("DEP-14", "PROJ-18")
 async def test_a_process_that_could_not_begin_tries_it_again(timed, caplog):
     failures = [ReadStoreUnavailable("orders.sqlite", "locked")]

@@ -74,7 +74,7 @@ class ConsumerSpec:
     gave_up: told of a delivery whose dead letter is durable, before the consumer goes on; a
     consumer that keeps positions moves its own past the pages. What it raises is tried again.
     begin: called whenever this process has taken the lead, before the cursor is read, which it may
-    set. What it raises is logged, and it is called again.
+    set. What it raises is logged, and it is called again. Other consumers don't wait for it.
     """
 
     name: str
