@@ -33,7 +33,8 @@ class Job:
     """role: what log files and failures call it. directory: of the store, and where it works.
 
     select: components. store: its URL. listens: whether it serves others on `SOCKET_FILE`.
-    settings: of the configuration. failpoints: of the engine.
+    settings: of the configuration. failpoints: of the engine. point: where it kills itself, "" for
+    nowhere until it is told.
     """
 
     role: str
@@ -43,6 +44,7 @@ class Job:
     listens: bool
     settings: dict[str, object]
     failpoints: str = ""
+    point: str = ""
 
 
 def live(job: Job, parent: socket.socket) -> None:
@@ -66,6 +68,8 @@ async def _serve(job: Job, parent: socket.socket) -> None:
         parent.send(line.encode())
 
     points = Points(lambda point: tell(f"at {point}"))
+    if job.point:
+        points.arm(Point.parse(job.point))
     watch(points)
     parent.setblocking(False)
     app = make_app()

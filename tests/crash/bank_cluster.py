@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from bank_child import SOCKET_FILE, Job
+from bank_points import Point
 from bank_processes import Process, Zygote
 
 from angzarr.caller import Caller
@@ -74,9 +75,11 @@ class Cluster:
             await connection.caller.close()
             await connection.stores.close()
 
-    async def start(self, role: str, failpoints: str = "") -> Process:
-        """Start a process, the first time or again; it works when this returns, or has died at its
-        failpoint.
+    async def start(
+        self, role: str, *, failpoints: str = "", point: Point | None = None
+    ) -> Process:
+        """Start a process, the first time or again; it works when this returns, or has died where
+        it was to.
         """
         is_store = role == STORE
         socket = self.directory / SOCKET_FILE
@@ -89,10 +92,11 @@ class Cluster:
             listens=is_store,
             settings=dict(SETTINGS),
             failpoints=failpoints,
+            point=str(point or ""),
         )
         process = self.processes[role] = Process(self._zygote, job)
         is_ready = await process.ready()
-        assert is_ready or failpoints, f"{role} does not start:\n{self.logs()}"
+        assert is_ready or failpoints or point, f"{role} does not start:\n{self.logs()}"
         if is_ready and is_store:
             await self._connect(f"unix:{socket}")
         return process

@@ -24,7 +24,7 @@ AFTER: Final = "after"
 
 DURABLE: Final = {
     "events": ("append",),
-    "positions": ("put", "put_cursor", "lease"),
+    "positions": ("put", "put_cursor", "reset", "lease"),
     "obligations": ("put", "due", "retry", "close"),
     "dead_letters": ("put",),
 }

@@ -31,15 +31,18 @@ ROUND_S_MAX: Final = 60.0
 @dataclass(frozen=True, slots=True)
 class Kill:
     """role: whose process. point: where it kills itself; None: it is killed from outside at any
-    moment. failpoint: instead, one of its engine (rust/core/src/failpoint.rs).
+    moment. failpoint: instead, one of its engine (rust/core/src/failpoint.rs). starts: whether the
+    steps count from its start, which is part of the round then.
     """
 
     role: str
     point: Point | None = None
     failpoint: str = ""
+    starts: bool = False
 
     def __str__(self) -> str:
-        return f"{self.role} {self.failpoint or self.point or 'at random'}"
+        where = self.failpoint or self.point or "at random"
+        return f"{self.role} {where}{' from its start' if self.starts else ''}"
 
 
 class Rounds:
@@ -91,12 +94,6 @@ class Rounds:
             raise AssertionError(f"{self._name}, {what}:\n{lines}\n{self._cluster.logs()}")
 
     async def _round(self, kills: Sequence[Kill]) -> None:
-        for kill in kills:
-            if kill.failpoint:
-                await self._cluster.stop(kill.role)
-                await self._cluster.start(kill.role, kill.failpoint)
-            elif kill.point:
-                self._cluster.processes[kill.role].arm(kill.point)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._load.run(TRANSFER_COUNT))
             for kill in kills:
@@ -104,12 +101,18 @@ class Rounds:
 
     async def _kill(self, kill: Kill) -> None:
         """Let it happen, and start the process again."""
-        if kill.point or kill.failpoint:
+        role, point = kill.role, kill.point
+        if kill.failpoint or kill.starts:
+            await self._cluster.stop(role)
+            await self._cluster.start(role, failpoints=kill.failpoint, point=point)
+        elif point:
+            self._cluster.processes[role].arm(point)
+        if kill.failpoint or point:
             await self._die_by_itself(kill)
         else:
             await self._sometime()
-            await self._cluster.stop(kill.role)
-        await self._cluster.start(kill.role)
+            await self._cluster.stop(role)
+        await self._cluster.start(role)
 
     async def _die_by_itself(self, kill: Kill) -> None:
         """Wait until it has killed itself, or kill it when nothing is left to do."""

@@ -8,7 +8,6 @@ import random
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -55,6 +54,19 @@ STEPS: Final = {
 """The durable steps that each process takes, by shape and role."""
 
 
+RARE: Final = ("append.Audited", "dead_letters.put")
+"""Steps that are taken once or twice a round."""
+STARTS: Final = {
+    "whole": {STORE: (*CONSUMERS, "obligations.due", "positions.reset")},
+    "split": {
+        "sagas": ("positions.lease", "obligations.due"),
+        "watch": ("positions.lease", "obligations.due"),
+        "views": (*CONSUMERS, "positions.reset"),
+    },
+}
+"""Steps that processes take when they begin with what others have left."""
+
+
 @pytest.fixture(scope="module")
 def forks() -> Iterator[Zygote]:
     with zygote() as made:
@@ -72,24 +84,25 @@ def directory() -> Iterator[Path]:
 
 
 def at_steps(shape: str, chance: random.Random) -> list[list[Kill]]:
-    """Rounds with a kill on each side of each step of each process, its n-th after a few.
+    """Rounds that have a kill on each side of each step of each process, its n-th after a few.
 
-    Where there are several processes, one that has no store dies in the same round as that one.
+    Where there are several processes, some die in the same round.
     """
-    kills = {
-        role: [
-            Kill(role, Point(step, side, chance.choice((1, 1, 2, 3))))
-            for step in steps
-            for side in (BEFORE, AFTER)
-        ]
-        for role, steps in STEPS[shape].items()
-    }
-    owners = kills.pop(STORE)
-    others = [kill for own in kills.values() for kill in own]
-    chance.shuffle(owners)
-    chance.shuffle(others)
-    pairs = zip_longest(owners, others)
-    return [[kill for kill in pair if kill] for pair in pairs]
+    kills = {role: _at_steps_of(shape, role, chance) for role in STEPS[shape]}
+    count = max(map(len, kills.values()))
+    columns = [chance.sample([*own, *[None] * (count - len(own))], count) for own in kills.values()]
+    return [[kill for kill in row if kill] for row in zip(*columns, strict=True)]
+
+
+def _at_steps_of(shape: str, role: str, chance: random.Random) -> list[Kill | None]:
+    kills: list[Kill | None] = []
+    for side in BEFORE, AFTER:
+        for step in STEPS[shape][role]:
+            hit = 1 if step in RARE else chance.choice((1, 1, 2, 3))
+            kills += [Kill(role, Point(step, side, hit))]
+        for step in STARTS[shape].get(role, ()):
+            kills += [Kill(role, Point(step, side), starts=True)]
+    return kills
 
 
 def at_any_moment(shape: str, chance: random.Random) -> list[list[Kill]]:
