@@ -32,9 +32,10 @@ from angzarr.coordinators.options import (
 )
 from angzarr.coordinators.process_manager import ProcessManagerCoordinator
 from angzarr.coordinators.projector import ProjectorCoordinator, Publish, plain_projector
-from angzarr.coordinators.projector_service import ProjectorService
 from angzarr.coordinators.reaction import Means
 from angzarr.coordinators.saga import SagaCoordinator
+from angzarr.coordinators.sync_projectors import Projecting as RequestedProjector
+from angzarr.coordinators.synchronous import Reacting as RequestedReaction
 from angzarr.coordinators.synchronous import Synchronous
 from angzarr.coordinators.turns import Turns
 from angzarr.deadletters.filesystem import FilesystemDeadLetters
@@ -62,16 +63,21 @@ _log: Final = logging.getLogger("angzarr")
 
 @dataclass(frozen=True, slots=True)
 class Reactors:
-    """What reacts in this process, near or far. projectors: classes whose handlers are here.
-    fed_projectors: others, which keep their rows themselves.
+    """What reacts. projectors: classes whose handlers are here. fed_projectors: others, which are
+    fed from here and keep their rows themselves. distant_*: what other processes feed, and requests
+    of this one wait for.
     """
 
     sagas: Sequence[Saga] = ()
     managers: Sequence[ProcessManager] = ()
     projectors: Sequence[type[Projector]] = ()
     fed_projectors: Sequence[ProjectorPort] = ()
+    distant_sagas: Sequence[RequestedReaction] = ()
+    distant_managers: Sequence[RequestedReaction] = ()
+    distant_projectors: Sequence[RequestedProjector] = ()
 
     def __bool__(self) -> bool:
+        """Whether anything is fed from here."""
         return bool(self.sagas or self.managers or self.projectors or self.fed_projectors)
 
 
@@ -93,6 +99,7 @@ class Reacting:
     """The running parts. `start` and `stop` are called once each."""
 
     events: EventStore
+    turns: Turns
     consumers: Consumers
     duties: Duties
     sagas: list[SagaCoordinator] = field(default_factory=list[SagaCoordinator])
@@ -100,7 +107,6 @@ class Reacting:
         default_factory=list[ProcessManagerCoordinator]
     )
     projectors: list[ProjectorCoordinator] = field(default_factory=list[ProjectorCoordinator])
-    projecting: ProjectorService | None = None
 
     async def start(self) -> None:
         """Open read stores, feed consumers from the log, and fulfil obligations.
@@ -170,6 +176,7 @@ def build(
     """
     made = Reacting(
         stores.events,
+        synchrony.turns,
         Consumers(
             stores,
             clock,
@@ -221,11 +228,16 @@ def build(
         made.managers.append(coordinator)
     for duty in duties:
         made.duties.add(duty)
+    for distant in reactors.distant_sagas:
+        requests.add_saga(distant)
+    for distant in reactors.distant_managers:
+        requests.add_process_manager(distant)
+    for distant in reactors.distant_projectors:
+        requests.add_projector(distant)
     made.projectors += _projectors(reactors, config, stores, upcasters, publish, clock)
     for projector in made.projectors:
         made.consumers.add(_projector_spec(projector))
         requests.add_projector(projector)
-    made.projecting = ProjectorService(made.projectors, synchrony.turns)
     return made
 
 
