@@ -113,7 +113,8 @@ class Seat:
         self._asked_ns = asked_ns
         self._until_ns = asked_ns + int(ttl_s * NS_PER_S) if is_ours else 0
         if not self.may_work() and self.run is not None:
-            _log.warning("%s is led by another process now", self.place.name)
+            why = "ran out before it was renewed" if is_ours else "is another process's now"
+            _log.warning("the lease of %s %s", self.place.name, why)
 
     async def _begin(self, events: EventStore) -> None:
         if self.spec.begin is None:
