@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(max(180, 4 * ROUNDS))]
 
 ROUNDS_PER_STORE: Final = 10
 TIMES: Final = max(1, ROUNDS // 80)
-"""All is done so many times, each with a seed of its own; once is some 110 rounds."""
+"""All is done so many times, each with a seed of its own; once is some 130 rounds."""
 MISSED_MAX: Final = 0.1
 """The share of points that a run over all of them may miss: how often a step is taken before all is
 at rest is not quite certain.
