@@ -102,6 +102,7 @@ def problems(found: Found, wanted: Wanted) -> list[str]:
     """What is wrong; empty if all is well."""
     history = _History(found.log, wanted)
     return [
+        *(f"{other} is no event of the bank" for other in history.others),
         *_sequences(found.log),
         *_accounts(history, wanted),
         *_transfers(history, wanted),
@@ -123,6 +124,7 @@ class _History:
         self.audits: dict[bytes, list[Audited]] = defaultdict(list)
         self.balances: Counter[str] = Counter()
         self.lowest: Counter[str] = Counter()
+        self.others: list[Happened] = []
         for happened in log:
             self._add(happened)
 
@@ -151,8 +153,8 @@ class _History:
                 self.balances[name] += cents
             case Booked() | Noted() | Begun() | Ended() | Nagged() | Closed() as event:
                 self.by_transfer[event.transfer].append(happened)
-            case other:
-                raise AssertionError(f"{other} is no event of the bank")
+            case _:
+                self.others.append(happened)
 
 
 def _sequences(log: Iterable[Happened]) -> Iterator[str]:

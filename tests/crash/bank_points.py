@@ -62,25 +62,24 @@ class Points:
         self._told = told
         self._die = die or (lambda: os.kill(os.getpid(), signal.SIGKILL))
         self._armed: Point | None = None
-        self._counts: Counter[str] = Counter()
+        self._counts: Counter[tuple[str, str]] = Counter()
 
     def arm(self, point: Point) -> None:
         """Count from now on."""
         self._counts.clear()
         self._armed = point
 
-    def begin(self, step: str) -> int:
-        """A step begins; which of its kind it is."""
-        self._counts[step] += 1
-        self._at(step, BEFORE, self._counts[step])
-        return self._counts[step]
+    def begin(self, step: str) -> None:
+        """A step begins."""
+        self._at(step, BEFORE)
 
-    def end(self, step: str, number: int) -> None:
-        """It is done."""
-        self._at(step, AFTER, number)
+    def end(self, step: str) -> None:
+        """It is done; one that fails is not."""
+        self._at(step, AFTER)
 
-    def _at(self, step: str, side: str, number: int) -> None:
-        if self._armed == Point(step, side, number):
+    def _at(self, step: str, side: str) -> None:
+        self._counts[step, side] += 1
+        if self._armed == Point(step, side, self._counts[step, side]):
             self._told(str(self._armed))
             self._die()
 
@@ -113,9 +112,9 @@ class _WatchedPort:
 
         async def call(*arguments: Any, **named: Any) -> Any:
             name = append_step(*arguments) if method == "append" else step
-            number = points.begin(name)
+            points.begin(name)
             done = await real(*arguments, **named)
-            points.end(name, number)
+            points.end(name)
             return done
 
         return call
@@ -133,9 +132,9 @@ def watched_method(function: Callable[..., Any], step: str, points: Points) -> C
     """An async method whose calls are steps."""
 
     async def call(*arguments: Any, **named: Any) -> Any:
-        number = points.begin(step)
+        points.begin(step)
         done = await function(*arguments, **named)
-        points.end(step, number)
+        points.end(step)
         return done
 
     return call
@@ -153,9 +152,9 @@ def watched_function(
     def call(*arguments: Any, **named: Any) -> Any:
         if not is_step(*arguments, **named):
             return function(*arguments, **named)
-        number = points.begin(step)
+        points.begin(step)
         done = function(*arguments, **named)
-        points.end(step, number)
+        points.end(step)
         return done
 
     return call

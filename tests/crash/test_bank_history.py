@@ -36,6 +36,7 @@ from bank_history import (
     problems,
 )
 
+from angzarr import wire
 from angzarr.cover import root_of
 
 ALICE = WantedAccount("alice", 1_000)
@@ -269,6 +270,12 @@ def test_a_nag_after_the_end_is_told() -> None:
     events = [*all_well(), ("watch", correlation_of(DONE), Nagged(DONE))]
 
     assert "is closed too early" in wrong(events) or "is nagged wrongly" in wrong(events)
+
+
+def test_a_failed_compensation_is_told() -> None:
+    events = [*all_well(), ("angzarr-saga-failures", "x", wire.SagaCompensationFailed())]
+
+    assert "is no event of the bank" in wrong(events)
 
 
 def test_a_hole_in_a_stream_is_told() -> None:

@@ -10,6 +10,7 @@ from bank_points import Point, Points, WatchedStores, watched_function
 
 from angzarr import codec, wire
 from angzarr.cover import Cover
+from angzarr.errors import SequenceConflict
 from angzarr.ports.event_store import Obligation
 from angzarr.stores import open_stores
 
@@ -70,6 +71,16 @@ async def test_it_dies_on_the_side_of_the_step_that_it_is_told(
     assert await real.events.next_sequence(COVER) == sequence
     found = await real.obligations.due(2**62, lease_s=0)
     assert [duty.id for duty in found] == duties
+
+
+async def test_steps_that_fail_are_not_done(points: Points) -> None:
+    stores = WatchedStores(open_stores("memory://"), points)
+    points.arm(Point.parse("after:append.Sent@1"))
+    with pytest.raises(SequenceConflict):
+        await stores.events.append(COVER, 7, [sent()])
+
+    with pytest.raises(Died):
+        await stores.events.append(COVER, 0, [sent()])
 
 
 async def test_it_lives_on_where_its_point_is_not_reached(points: Points) -> None:

@@ -22,9 +22,11 @@ pytestmark = [pytest.mark.crash, pytest.mark.timeout(max(180, 4 * ROUNDS))]
 
 ROUNDS_PER_STORE: Final = 10
 TIMES: Final = max(1, ROUNDS // 80)
-"""All is done so many times, each with a seed of its own; once is some 110 rounds."""
-MISSED_MAX: Final = 5
-"""Points that a run over all of them may miss: how often a step is taken is not quite certain."""
+"""All is done so many times, each with a seed of its own; once is some 130 rounds."""
+MISSED_MAX: Final = 0.1
+"""The share of points that a run over all of them may miss: how often a step is taken before all is
+at rest is not quite certain.
+"""
 STORM_KILLS: Final = 6
 """Of one round in which nothing comes to rest."""
 
@@ -148,7 +150,8 @@ async def test_killed_at_each_durable_step(forks: Zygote, directory: Path, shape
 
         missed = await play(forks, directory, shape, rounds, seed)
 
-        assert len(missed) <= MISSED_MAX, f"these points were not reached: {missed}"
+        most = MISSED_MAX * sum(map(len, rounds))
+        assert len(missed) <= most, f"these points were not reached: {missed}"
 
 
 @pytest.mark.spec(*RULES)
