@@ -324,7 +324,7 @@ class RocksEvents:
             # The head is read first: what is committed meanwhile ends the wait at once. Waiting for
             # more than the head, and not than `after`, skips deleted editions without spinning.
             head = self._native.log_head()
-            entries = await self._entries(after, limit)
+            entries = await self._entries(after, min(limit, max(head - after, 0)))
             if entries or wait_s <= 0.0:
                 return entries
             now = asyncio.get_running_loop().time()
