@@ -198,3 +198,33 @@ def test_what_is_not_selected_is_known_all_the_same(tmp_path: Path) -> None:
 
     assert list(resolve(classes, config, "saga:shipping")) == ["saga:shipping"]
     assert "aggregate:account" in known(classes, config)
+
+
+def placed(tmp_path: Path, name: str, role: str = "coordinator") -> None:
+    (tmp_path / "config.toml").write_text(
+        f'[components."{name}"]\nendpoint = "tcp://h:9"\nrole = "{role}"'
+    )
+
+
+@pytest.mark.spec("DEP-10", "DEP-12")
+@pytest.mark.parametrize("select", ["saga:shipping", "saga:*", "query:events,saga:shipping"])
+def test_what_select_names_runs_here_wherever_others_find_it(tmp_path: Path, select: str) -> None:
+    placed(tmp_path, "saga:shipping")
+    config = load(environ={}, directory=tmp_path)
+
+    assert resolve({"saga:shipping": [Account]}, config, select)["saga:shipping"].is_local
+
+
+@pytest.mark.spec("DEP-10", "DEP-12")
+@pytest.mark.parametrize("select", ["*", "", "-query:events"])
+def test_what_select_does_not_name_is_where_its_endpoint_says(tmp_path: Path, select: str) -> None:
+    placed(tmp_path, "saga:shipping")
+    config = load(environ={}, directory=tmp_path)
+
+    assert not resolve({"saga:shipping": [Account]}, config, select)["saga:shipping"].is_local
+
+
+def test_a_clients_handler_is_where_it_is_whoever_names_it(tmp_path: Path) -> None:
+    placed(tmp_path, "aggregate:account", "handler")
+
+    assert not found(tmp_path, "aggregate:account")["aggregate:account"].is_local

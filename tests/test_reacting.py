@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -37,7 +38,8 @@ from angzarr import (
 )
 from angzarr.client import connect
 from angzarr.config import load
-from angzarr.errors import DeadLetterRefused, InvalidInput, ReactionFailed
+from angzarr.errors import DeadLetterRefused, InvalidInput, ReactionFailed, ReplayRunning
+from angzarr.reacting import Reacting
 from angzarr.readstores import SqliteReader
 from angzarr.testing.clock import ManualClock
 
@@ -170,6 +172,12 @@ def lines() -> list[str]:
 
 async def items(app: App, root: str = "o-1") -> list[str]:
     return (await app.domain(Shipment).state(root)).items.split()
+
+
+def reacting(app: App) -> Reacting:
+    found = app._running().reacting
+    assert found is not None
+    return found
 
 
 @asynccontextmanager
@@ -367,11 +375,8 @@ async def test_events_given_up_on_are_a_dead_letter_that_can_be_delivered_again(
 @pytest.mark.spec("DLQ-10")
 async def test_dead_events_of_a_component_that_is_elsewhere_are_refused() -> None:
     async with running(Order, Shipment, Shipping) as app:
-        reacting = app._running().reacting
-        assert reacting is not None
-
         with pytest.raises(DeadLetterRefused, match="saga:billing is not in this process"):
-            await reacting.redeliver("saga:billing", b"")
+            await reacting(app).redeliver("saga:billing", b"")
 
 
 @pytest.mark.spec("DEP-11", "DEP-12")
@@ -408,6 +413,66 @@ async def test_a_saga_that_moves_to_another_process_goes_on_where_it_was() -> No
     assert Shipping.runs == ["book", "pen"]
 
 
+@asynccontextmanager
+async def apart(select: str) -> AsyncIterator[tuple[App, App]]:
+    """An app without what is selected, and one with that alone, on the first one's store; requests
+    to the first wait for the second. Both read one configuration.
+    """
+    everything = (Order, Shipment, Shipping, Lines)
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    config = {
+        "components": {select: {"endpoint": f"tcp://127.0.0.1:{port}", "role": "coordinator"}}
+    }
+    async with running(*everything, config=config, store="rocksdb://data") as owner:
+        server = await owner.serve(port=0)
+        store = f"grpc://{server.addresses[0]}"
+        async with running(*everything, config=config, select=select, store=store) as other:
+            beside = await other.serve(port=port)
+            await owner._running().endpoints[select].wait_serving()
+            yield owner, other
+            await beside.stop(0)
+        await server.stop(0)
+
+
+@pytest.mark.spec("DEP-12", "SYNC-1", "SYNC-3")
+async def test_a_cascade_waits_for_a_saga_in_another_process() -> None:
+    async with apart("saga:shipping") as (owner, other):
+        await owner.domain(Order).send("o-1", Place("book"), sync_mode="cascade")
+        assert await items(owner) == ["book"]
+
+        await other.settled()
+
+        assert Shipping.runs == ["book"]
+
+
+@pytest.mark.spec("DEP-12", "SYNC-6")
+async def test_a_cascade_fails_with_a_saga_in_another_process() -> None:
+    async with apart("saga:shipping") as (owner, other):
+        with pytest.raises(ReactionFailed, match="Saga shipping failed: too heavy"):
+            await owner.domain(Order).send("o-1", Place("piano"), sync_mode="cascade")
+        await other.settled()
+
+        assert (await owner.domain(Order).state("o-1")).why == "too heavy"
+
+
+@pytest.mark.spec("DEP-12", "PROJ-16")
+async def test_a_simple_request_waits_for_a_projector_in_another_process() -> None:
+    async with apart("projector:lines") as (owner, _):
+        sent = await owner.domain(Order).send("o-1", Place("book"), sync_mode="simple")
+
+        assert lines() == ["book"]
+        assert [projection.projector for projection in sent.projections] == ["lines"]
+
+
+@pytest.mark.spec("DEP-12")
+async def test_what_has_an_endpoint_elsewhere_is_not_fed_here() -> None:
+    async with apart("saga:shipping") as (owner, other):
+        assert [saga.name for saga in reacting(owner).sagas] == []
+        assert [saga.name for saga in reacting(other).sagas] == ["saga:shipping"]
+
+
 async def test_an_app_without_reactions_has_nothing_to_wait_for() -> None:
     async with running(Order) as app:
         await app.settled()
@@ -431,3 +496,50 @@ async def test_a_projection_is_shown_to_who_follows_its_correlation_id() -> None
         await follower.aclose()
 
     assert {first.cover.domain, second.cover.domain} == {"order", "_projection.boards.order"}
+
+
+class Counted(Projector, source="order"):
+    """Keeps its rows itself."""
+
+    seen: ClassVar[list[str]] = []
+
+    @projects
+    def placed(self, event: Placed) -> None:
+        self.seen.append(event.item)
+
+    def reset(self) -> None:
+        self.seen.clear()
+
+
+@pytest.mark.spec("PROJ-9")
+async def test_a_projector_of_a_running_app_is_replayed_in_place() -> None:
+    Counted.seen.clear()
+    async with running(Order, Counted) as app:
+        for item in ("book", "pen"):
+            await app.domain(Order).send("o-1", Place(item))
+        await app.settled()
+        Counted.seen.append("a row that no event accounts for")
+        told: list[tuple[int, int]] = []
+
+        await app.replay("counted", progress=lambda done, total: told.append((done, total)))
+
+        assert Counted.seen == ["book", "pen"]
+        assert told[-1] == (2, 2)
+
+
+@pytest.mark.spec("PROJ-9")
+async def test_a_replay_of_what_is_not_here_names_what_is() -> None:
+    async with running(Order, Counted) as app:
+        with pytest.raises(InvalidInput, match="a projector of this process: counted"):
+            await app.replay("statement")
+
+
+@pytest.mark.spec("PROJ-9")
+async def test_one_replay_of_a_projector_runs_at_a_time() -> None:
+    async with running(Order, Counted) as app:
+        first = asyncio.ensure_future(app.replay("counted"))
+        await asyncio.sleep(0)
+
+        with pytest.raises(ReplayRunning, match="projector:counted is being replayed"):
+            await app.replay("counted")
+        await first

@@ -142,7 +142,7 @@ def destinations_of(
         if parts.config.storage.type == "grpc" or endpoint is None:
             near.add(domain)  # the store that both have
         else:
-            from angzarr.rpc.remote import RemoteQueries
+            from angzarr.rpc.queries_client import RemoteQueries
 
             far[domain] = QueryDestinations(RemoteQueries(endpoint), [domain])
     local = StoreDestinations(parts.stores.events, near)
@@ -166,10 +166,18 @@ def endpoint_of(parts: Parts, component: Component) -> Endpoint:
         tls=tls_files(parts.config),
         message_size_kb=parts.config.server.message_size_kb,
         on_state=told,
+        health=_health_of(component),
     )
     endpoint.start()
     parts.endpoints[component.name] = endpoint
     return endpoint
+
+
+def _health_of(component: Component) -> str:
+    """What of a process is waited for: of a client's all, of ours the component."""
+    if component.name == STORE_OWNER:
+        return "angzarr.StoreService"
+    return component.name if component.is_ours else ""
 
 
 def tls_files(config: Config) -> TlsFiles | None:

@@ -34,8 +34,6 @@ from angzarr.coordinators.dead_letters import Redelivery
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
 from angzarr.handlers.aggregate import Aggregate, sagas_of
-from angzarr.handlers.local_process_manager import LocalProcessManager
-from angzarr.handlers.local_saga import LocalSaga
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
 from angzarr.handlers.saga import Saga
@@ -43,7 +41,8 @@ from angzarr.handlers.upcaster import Upcaster
 from angzarr.local_transport import Calls, Stream, Unary
 from angzarr.ports.clock import Clock
 from angzarr.ports.stores import Stores
-from angzarr.reacting import Reacting, Reactors, Synchrony, build
+from angzarr.reacting import Reacting, Synchrony, build
+from angzarr.reactors import reactors_of
 from angzarr.routing import Commands, RoutedCommands
 from angzarr.stores import open_stores
 
@@ -203,7 +202,7 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         )
         await parts.streams.start()
     parts.calls = _calls(parts)
-    reactors = _reactors(parts)
+    reactors = reactors_of(parts)
     if reactors or handlers:
         elsewhere = {**remote, **unselected(parts)}
         check_reached(reactors, {*handlers, *elsewhere})
@@ -221,24 +220,6 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         )
         parts.redelivery = parts.reacting
         await parts.reacting.start()
-
-
-def _reactors(parts: Parts) -> Reactors:
-    """The selected sagas, process managers and projectors."""
-    sagas: list[LocalSaga] = []
-    managers: list[LocalProcessManager] = []
-    projectors: list[type[Projector]] = []
-    for name in parts.components:
-        definition = parts.definitions.get(name)
-        if definition is None or name.startswith("query:"):
-            continue
-        if issubclass(definition, Saga):
-            sagas.append(LocalSaga(definition))
-        elif issubclass(definition, ProcessManager):
-            managers.append(LocalProcessManager(definition))
-        elif issubclass(definition, Projector):
-            projectors.append(definition)
-    return Reactors(sagas, managers, projectors)
 
 
 def _calls(parts: Parts) -> Calls:

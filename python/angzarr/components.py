@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from angzarr.config import Config
@@ -68,6 +68,11 @@ class Component:
         return self.name.partition(":")[2]
 
     @property
+    def is_ours(self) -> bool:
+        """Whether it is angzarr, and no client's handler, that listens at its endpoint."""
+        return self.role == COORDINATOR or self.kind == "query"
+
+    @property
     def target(self) -> str:
         """The endpoint in gRPC's words: `host:port` or `unix:/path`."""
         return grpc_target(self.endpoint)
@@ -78,9 +83,18 @@ def resolve(
 ) -> dict[str, Component]:
     """The selected components by name, in order of their names. Raises as `known`, and InvalidInput
     for a `select` entry that names nothing.
+
+    What `select` names, beyond `*`, runs here if a loaded module defines it, whatever endpoint the
+    other processes are told: all of them may read one configuration.
     """
     found = known(classes, config)
-    return {name: found[name] for name in selected(sorted(found), select)}
+    chosen = {name: found[name] for name in selected(sorted(found), select)}
+    entries = _entries(select)
+    for name in selected(sorted(found), ",".join(entries)) if entries else ():
+        component = chosen.get(name)
+        if component and component.definition and component.is_ours:
+            chosen[name] = replace(component, endpoint=LOCAL)
+    return chosen
 
 
 def known(classes: Mapping[str, Sequence[type[object]]], config: Config) -> dict[str, Component]:
@@ -125,6 +139,12 @@ def known(classes: Mapping[str, Sequence[type[object]]], config: Config) -> dict
             f"known: {', '.join(c.name for c in found.values() if c.definition) or 'none'}",
         )
     return found
+
+
+def _entries(select: str) -> list[str]:
+    """The entries of `select` that name something."""
+    entries = map(str.strip, select.split(","))
+    return [entry for entry in entries if entry not in ("", "*") and not entry.startswith("-")]
 
 
 def selected(names: Sequence[str], select: str) -> list[str]:

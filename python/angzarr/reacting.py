@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from angzarr import projectors
 from angzarr.config import Config
-from angzarr.coordinators.consumers import Consumers, ConsumerSpec
+from angzarr.coordinators.consumers import Consumers, ConsumerSpec, ConsumerState
 from angzarr.coordinators.delivery import DeliveryOptions
 from angzarr.coordinators.destinations import Destinations
 from angzarr.coordinators.duties import Duties, Duty
@@ -32,19 +32,22 @@ from angzarr.coordinators.options import (
 )
 from angzarr.coordinators.process_manager import ProcessManagerCoordinator
 from angzarr.coordinators.projector import ProjectorCoordinator, Publish, plain_projector
-from angzarr.coordinators.projector_service import ProjectorService
 from angzarr.coordinators.reaction import Means
+from angzarr.coordinators.replays import replay_in_place
 from angzarr.coordinators.saga import SagaCoordinator
+from angzarr.coordinators.sync_projectors import Projecting as RequestedProjector
+from angzarr.coordinators.synchronous import Reacting as RequestedReaction
 from angzarr.coordinators.synchronous import Synchronous
 from angzarr.coordinators.turns import Turns
 from angzarr.deadletters.filesystem import FilesystemDeadLetters
-from angzarr.errors import DeadLetterRefused, InvalidInput
+from angzarr.errors import DeadLetterRefused, InvalidInput, ReplayRunning
 from angzarr.handlers.projector import Projector
 from angzarr.ports.clock import Clock
 from angzarr.ports.components import ProcessManager, Saga, Upcaster
 from angzarr.ports.components import Projector as ProjectorPort
 from angzarr.ports.dead_letters import DeadLetterQueue
 from angzarr.ports.event_store import EventStore
+from angzarr.ports.read_store import Progress
 from angzarr.ports.stores import Stores
 from angzarr.routing import Commands
 
@@ -62,16 +65,21 @@ _log: Final = logging.getLogger("angzarr")
 
 @dataclass(frozen=True, slots=True)
 class Reactors:
-    """What reacts in this process, near or far. projectors: classes whose handlers are here.
-    fed_projectors: others, which keep their rows themselves.
+    """What reacts. projectors: classes whose handlers are here. fed_projectors: others, which are
+    fed from here and keep their rows themselves. distant_*: what other processes feed, and requests
+    of this one wait for.
     """
 
     sagas: Sequence[Saga] = ()
     managers: Sequence[ProcessManager] = ()
     projectors: Sequence[type[Projector]] = ()
     fed_projectors: Sequence[ProjectorPort] = ()
+    distant_sagas: Sequence[RequestedReaction] = ()
+    distant_managers: Sequence[RequestedReaction] = ()
+    distant_projectors: Sequence[RequestedProjector] = ()
 
     def __bool__(self) -> bool:
+        """Whether anything is fed from here."""
         return bool(self.sagas or self.managers or self.projectors or self.fed_projectors)
 
 
@@ -93,6 +101,7 @@ class Reacting:
     """The running parts. `start` and `stop` are called once each."""
 
     events: EventStore
+    turns: Turns
     consumers: Consumers
     duties: Duties
     sagas: list[SagaCoordinator] = field(default_factory=list[SagaCoordinator])
@@ -100,7 +109,7 @@ class Reacting:
         default_factory=list[ProcessManagerCoordinator]
     )
     projectors: list[ProjectorCoordinator] = field(default_factory=list[ProjectorCoordinator])
-    projecting: ProjectorService | None = None
+    replays: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
 
     async def start(self) -> None:
         """Open read stores, feed consumers from the log, and fulfil obligations.
@@ -115,6 +124,9 @@ class Reacting:
 
     async def stop(self) -> None:
         """Finish what runs, store cursors, and let go (OPS-3); whatever fails on the way."""
+        for replay in tuple(self.replays.values()):
+            replay.cancel()
+            await asyncio.gather(replay, return_exceptions=True)
         async with contextlib.AsyncExitStack() as stack:
             for projector in self.projectors:
                 stack.push_async_callback(projector.close)
@@ -138,6 +150,34 @@ class Reacting:
             ):
                 return
             await asyncio.sleep(LOOK_S)
+
+    def states(self) -> Mapping[str, ConsumerState]:
+        """How each consumer is doing, by name."""
+        return self.consumers.states()
+
+    async def replay(
+        self, projector: str, *, publishes: bool = False, progress: Progress | None = None
+    ) -> None:
+        """Delete the rows of a projector that is fed here, and feed it the log from its beginning
+        (PROJ-9); returns when it has come to where the log ended, and goes on when the caller goes.
+
+        projector: its bare name. publishes: whether projections are published meanwhile. Raises
+        InvalidInput for an unknown one, ReplayRunning, NotPermitted while another process feeds it.
+        """
+        found = next((item for item in self.projectors if item.name == projector), None)
+        if found is None:
+            known = ", ".join(item.name for item in self.projectors) or "none"
+            raise InvalidInput("name", f"a projector of this process: {known}", projector)
+        if projector in self.replays:
+            raise ReplayRunning(found.component)
+        task = asyncio.get_running_loop().create_task(
+            replay_in_place(
+                found, self.consumers, self.events, publishes=publishes, progress=progress
+            )
+        )
+        self.replays[projector] = task
+        task.add_done_callback(lambda _: self.replays.pop(projector, None))
+        await asyncio.shield(task)
 
     async def redeliver(self, component: str, book: bytes) -> None:
         """Dead events to their component once more (DLQ-10). Raises what the delivery fails of,
@@ -170,6 +210,7 @@ def build(
     """
     made = Reacting(
         stores.events,
+        synchrony.turns,
         Consumers(
             stores,
             clock,
@@ -221,11 +262,16 @@ def build(
         made.managers.append(coordinator)
     for duty in duties:
         made.duties.add(duty)
+    for distant in reactors.distant_sagas:
+        requests.add_saga(distant)
+    for distant in reactors.distant_managers:
+        requests.add_process_manager(distant)
+    for distant in reactors.distant_projectors:
+        requests.add_projector(distant)
     made.projectors += _projectors(reactors, config, stores, upcasters, publish, clock)
     for projector in made.projectors:
         made.consumers.add(_projector_spec(projector))
         requests.add_projector(projector)
-    made.projecting = ProjectorService(made.projectors, synchrony.turns)
     return made
 
 

@@ -9,21 +9,32 @@ from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import Final
 
-from angzarr.aggregates import tls_files
+from angzarr.aggregates import endpoint_of, tls_files
 from angzarr.assembly import Parts
 from angzarr.coordinators import DlqAdmin
+from angzarr.coordinators.projector_service import ProjectorService
+from angzarr.coordinators.reaction_services import ProcessManagerService, SagaService
 from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreClosed, StoreUnavailable
 from angzarr.handlers.projector import Projector
 from angzarr.ports.components import CallContext
 from angzarr.ports.stores import Stores
 from angzarr.projectors import query_rpcs
+from angzarr.reacting import Reacting
 from angzarr.routing import Commands
 from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
+from angzarr.rpc.forwarding import forwarded_rpcs
 from angzarr.rpc.health import Health
+from angzarr.rpc.reactions import reaction_rpcs
 from angzarr.rpc.server import Server, ServerOptions
-from angzarr.rpc.services import Rpc, dlq_rpcs, projector_rpcs
+from angzarr.rpc.services import (
+    Rpc,
+    dlq_rpcs,
+    process_manager_rpcs,
+    projector_rpcs,
+    saga_rpcs,
+)
 from angzarr.rpc.store import StoreService
 
 LOOK_S_MIN: Final = 0.1
@@ -63,6 +74,7 @@ async def serve(
         parts.stores,
         endpoints={name: c.endpoint for name, c in parts.components.items()},
         clock=parts.clock,
+        workers=parts.reacting,
     )
     store = _store_service(parts)
     rpcs = (*admin.rpcs(), *_reaction_rpcs(parts))
@@ -79,9 +91,14 @@ async def serve(
     if watched:
         watched.health = server.health
     admin.attach(lambda: (server.addresses, server.health.names()))
+
+    def told(name: str, is_serving: bool) -> None:
+        if name in parts.components:
+            server.health.set(name, is_serving)
+
     for name, endpoint in parts.endpoints.items():
-        server.health.set(name, endpoint.is_serving)
-    parts.watchers.append(server.health.set)
+        told(name, endpoint.is_serving)
+    parts.watchers.append(told)
     await server.start()
     return server
 
@@ -89,13 +106,34 @@ async def serve(
 def _reaction_rpcs(parts: Parts) -> Iterator[Rpc]:
     """The services of what reacts in this process, and of the selected query services."""
     reacting = parts.reacting
-    if reacting and reacting.projectors and reacting.projecting:
-        yield from projector_rpcs(reacting.projecting)
-    for name in parts.components:
+    if reacting:
+        yield from _coordinators(reacting)
+    for name, component in parts.components.items():
         definition = parts.definitions.get(name)
-        if name.startswith("query:") and definition is not None:
+        if component.kind == "query" and definition is not None:
             assert issubclass(definition, Projector)
-            yield from query_rpcs(definition, parts.config)
+            service = definition.query_service()
+            if component.is_local:
+                yield from query_rpcs(definition, parts.config)
+            elif service is not None:
+                endpoint = endpoint_of(parts, component)
+                yield from forwarded_rpcs(service.add_to_server, endpoint)
+
+
+def _coordinators(reacting: Reacting) -> Iterator[Rpc]:
+    turns = reacting.turns
+    if reacting.sagas:
+        yield from saga_rpcs(SagaService(reacting.sagas, turns))
+    if reacting.managers:
+        yield from process_manager_rpcs(ProcessManagerService(reacting.managers, turns))
+    if reacting.projectors:
+        yield from projector_rpcs(ProjectorService(reacting.projectors, turns))
+    if reacting.sagas or reacting.managers or reacting.projectors:
+        yield from reaction_rpcs(
+            {item.name: item for item in (*reacting.sagas, *reacting.managers)},
+            turns,
+            {item.component: item for item in reacting.projectors},
+        )
 
 
 def _dead_letters(parts: Parts, commands: Commands | None) -> DlqAdmin:

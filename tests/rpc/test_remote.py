@@ -255,7 +255,7 @@ async def test_absent_component_is_reported_after_thirty_tries_and_still_tried(
     reports: list[tuple[int, bool]] = []
     back = asyncio.Event()
 
-    async def probe(_call: object) -> bool:
+    async def probe(_call: object, _name: str) -> bool:
         nonlocal tries
         tries += 1
         return tries == 40

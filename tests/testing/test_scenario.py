@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from angzarr import Aggregate, applies, command, reject
+from angzarr import Aggregate, Rejection, Revocation, applies, command, reject, rejected
 from angzarr.errors import HandlerFailed, InvalidInput
 from angzarr.testing import given
 
@@ -45,6 +45,16 @@ class Account(Aggregate, domain="account"):
         if cmd.amount > self.balance:
             reject("insufficient funds")
         return Withdrawn(cmd.amount)
+
+    @rejected
+    def refused(self, rejection: Rejection[Deposit]) -> Deposited | Revocation | None:
+        match rejection.reason:
+            case "closed":
+                return Deposited(rejection.command.amount)
+            case "wrong":
+                return Revocation(rejection.domain, escalate=True)
+            case _:
+                return None
 
     @applies
     def deposited(self, event: Deposited) -> None:
@@ -153,3 +163,24 @@ def test_an_exception_of_the_class_is_raised():
 
     with pytest.raises(HandlerFailed, match="by design"):
         given(Broken).when(Withdraw(1))
+
+
+def test_events_that_answer_a_rejection_are_compared():
+    given(Account, Withdrawn(3)).when_rejected(Deposit(3), "closed").then(Deposited(3))
+
+
+def test_a_revocation_that_answers_a_rejection_is_compared():
+    given(Account).when_rejected(Deposit(3), "wrong", domain="savings").then(
+        Revocation("savings", escalate=True)
+    )
+
+
+def test_a_revocation_is_not_nothing():
+    outcome = given(Account).when_rejected(Deposit(3), "wrong")
+
+    with pytest.raises(AssertionError, match="other events"):
+        outcome.then_nothing()
+
+
+def test_an_empty_answer_to_a_rejection_is_nothing():
+    given(Account).when_rejected(Deposit(3)).then_nothing()

@@ -51,7 +51,7 @@ class ProcessManagerCoordinator:
         short = manager.name.removeprefix(PREFIX)
         self.name = manager.name
         self.domain = manager.domain
-        self.consumer = f"process-manager-{short}"
+        self.consumer = consumer_name(short)
         self._identity = Identity(manager.name, f"pm:{short}", "process_manager")
         self._decider = Decider(manager, means, self._views, self._identity)
         self._compensations = Compensations(self._decider.pipeline, self._decider.answer)
@@ -299,3 +299,8 @@ def check_trigger(is_present: bool, trigger: wire.EventBook, name: str) -> Cover
             "trigger.cover.correlation_id", "not empty", "", "the trigger has no correlation id"
         )
     return cover
+
+
+def consumer_name(manager: str) -> str:
+    """What its positions in the log are kept under."""
+    return f"process-manager-{manager}"

@@ -64,7 +64,7 @@ class SagaCoordinator:
             waiting=means.options.channel_capacity,
         )
         self.name = saga.name
-        self.consumer = "saga-" + saga.name.removeprefix("saga:")
+        self.consumer = consumer_name(saga.name.removeprefix("saga:"))
         self._identity = Identity(saga.name, saga.name, "saga")
         self.duties = (TimerDuty(means, self._identity, self._wake),)
 
@@ -232,6 +232,11 @@ class SagaCoordinator:
             return timers.change_of(timer, source, key, cascade_id=flow.cascade_id)
 
         return change
+
+
+def consumer_name(saga: str) -> str:
+    """What its positions in the log are kept under (SAGA-2)."""
+    return f"saga-{saga}"
 
 
 def flow_of(sync_mode: int, error_mode: int, context: CallContext) -> Flow:

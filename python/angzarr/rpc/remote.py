@@ -21,7 +21,7 @@ from angzarr.rpc import reflection
 from angzarr.rpc.channels import MESSAGE_SIZE_KB, forwarded, open_channel, timeout_s
 from angzarr.rpc.conversations import Conversation
 from angzarr.rpc.descriptors import Types
-from angzarr.rpc.services import COMMANDS, QUERIES
+from angzarr.rpc.services import COMMANDS
 from angzarr.rpc.status import remote_error
 from angzarr.rpc.tls import TlsFiles
 
@@ -42,8 +42,10 @@ PROBE_S: Final = 2.0
 class Endpoint:
     """One kept connection to a component, and whether the component serves (OPS-2, COMPAT-18).
 
-    on_state: called with True when health "" answers SERVING, with False when it no longer does or
-    hasn't after 30 tries.
+    on_state: called with True when its health answers SERVING, with False when it no longer does or
+    hasn't after 30 tries. health: the name that is asked about; "" is the whole process, and so is
+    a name that it does not know. Two processes of ours that wait for each other ask for what they
+    need of each other, not for all.
     """
 
     def __init__(
@@ -53,8 +55,10 @@ class Endpoint:
         tls: TlsFiles | None = None,
         message_size_kb: int = MESSAGE_SIZE_KB,
         on_state: Callable[[bool], None] | None = None,
+        health: str = "",
     ) -> None:
         self.address = address
+        self._health = health
         self._channel = open_channel(address, tls=tls, message_size_kb=message_size_kb)
         self._calls: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._on_state = on_state
@@ -101,9 +105,10 @@ class Endpoint:
         return call(request, timeout=timeout_s(context), metadata=metadata)
 
     async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
-        """One call with many answers. Raises as `unary`, also between them."""
+        """One request, many answers, as `unary`; the call ends with the iteration."""
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
-        call = start(request, timeout=timeout_s(context), metadata=forwarded(context.metadata))
+        metadata = forwarded(context.metadata) if context.metadata else None
+        call = start(request, timeout=timeout_s(context), metadata=metadata)
         try:
             async for answer in call:
                 yield answer
@@ -120,18 +125,6 @@ class Endpoint:
         start: grpc.aio.StreamStreamMultiCallable[bytes, bytes] = self._channel.stream_stream(path)
         call = start(timeout=timeout_s(context), metadata=forwarded(context.metadata))
         return Conversation(call, self._notice)
-
-    async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
-        """One request, many answers, as `unary`."""
-        call: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
-        metadata = forwarded(context.metadata) if context.metadata else None
-        try:
-            async for answer in call(request, timeout=timeout_s(context), metadata=metadata):
-                yield answer
-        except grpc.aio.AioRpcError as error:
-            if error.code() is grpc.StatusCode.UNAVAILABLE:
-                self._doubt.set()
-            raise remote_error(error) from error
 
     async def describe(self, name: str) -> list[bytes]:
         """Descriptor files of the message `name` by the peer's reflection; empty without any."""
@@ -167,7 +160,7 @@ class Endpoint:
         backoff_s, failed_count = BACKOFF_S_MIN, 0
         while True:
             self._doubt.clear()
-            if await _is_serving(probe):
+            if await _is_serving(probe, self._health):
                 backoff_s, failed_count = BACKOFF_S_MIN, 0
                 self._serving.set()
                 self._report(True)
@@ -280,17 +273,6 @@ class RemoteProjector:
         return await self.endpoint.unary(PROJECTOR + "HandleSpeculative", request, context)
 
 
-class RemoteQueries:
-    """EventQueryService of another coordinator, as far as reactions ask it (SAGA-6)."""
-
-    def __init__(self, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-
-    def get_events(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
-        """Query → EventBooks. Raises RemoteError."""
-        return self.endpoint.stream(f"/{QUERIES}/GetEvents", request, context)
-
-
 class RemoteCoordinator:
     """A coordinator in another process, to which commands are forwarded as they came (DEP-4).
 
@@ -320,11 +302,16 @@ class RemoteCoordinator:
         return await self.endpoint.unary(f"/{COMMANDS}/{method}", request, context)
 
 
-async def _is_serving(probe: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]) -> bool:
+async def _is_serving(
+    probe: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes], name: str = ""
+) -> bool:
+    request = health_pb2.HealthCheckRequest(service=name).SerializeToString()
     try:
-        answer = await probe(b"", timeout=PROBE_S)
+        answer = await probe(request, timeout=PROBE_S)
         status = health_pb2.HealthCheckResponse.FromString(answer).status
     except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.NOT_FOUND and name:
+            return await _is_serving(probe)
         # A peer without the health service is up: it has answered.
         return error.code() is grpc.StatusCode.UNIMPLEMENTED
     except DecodeError:

@@ -3,6 +3,7 @@
 given(Account, Deposited(500)).when(Withdraw(200)).then(Withdrawn(200))
 given(Account, Deposited(500)).when(Withdraw(900)).then_rejected("insufficient")
 given(Account).when(Deposit(500)).then(Deposited(500)).then_state(balance_cents=500)
+given(Account, Sent(200)).when_rejected(Credit(200), "closed").then(Returned(200))
 
 given(Shipping).when(OrderPaid("Elm St 1")).then(Send(Ship("Elm St 1")))
 given(Fulfilment, Paid()).when_woken(Remind()).then(Send(Nudge(), root="o-1"))
@@ -11,13 +12,24 @@ given(Statement).when(Deposited(500)).then_rows("SELECT cents FROM line", (500,)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any as Untyped
 from typing import overload
+
+from google.protobuf.any_pb2 import Any
 
 from angzarr import codec, wire
 from angzarr.codec import Payload
 from angzarr.errors import CommandRejected
-from angzarr.handlers import Aggregate, LocalCommandHandler, ProcessManager, Projector, Saga
+from angzarr.handlers import (
+    Aggregate,
+    LocalCommandHandler,
+    ProcessManager,
+    Projector,
+    Revocation,
+    Saga,
+)
+from angzarr.handlers.outputs import domain_of
 from angzarr.ports.components import CallContext
 from angzarr.testing.comparing import assert_fields, difference, run, shown
 from angzarr.testing.projections import GivenProjector
@@ -62,7 +74,24 @@ class Given:
 
         Raises what a wrong test raises: CorruptData, InvalidInput, HandlerFailed.
         """
-        return Outcome(self._aggregate, self._events, commands)
+        domain = self._aggregate.table().domain
+        packed = [codec.pack(command, domain) for command in commands]
+        return Outcome(self._aggregate, self._events, packed)
+
+    def when_rejected(
+        self, command: Payload, reason: str = "refused", *, domain: str | type = ""
+    ) -> Outcome:
+        """Let a command be refused that was sent because of one of the events.
+
+        domain: the refusing one, a name or a class; the aggregate's own unless it is said.
+        """
+        own = self._aggregate.table().domain
+        refusing = domain_of(domain) or own
+        refused = wire.RejectionNotification(rejection_reason=reason)
+        refused.rejected_command.cover.domain = refusing
+        refused.rejected_command.pages.add(command=codec.pack(command, refusing))
+        notification = wire.Notification(payload=codec.pack(refused, own))
+        return Outcome(self._aggregate, self._events, [codec.pack(notification, own)])
 
     def then_state(self, **fields: object) -> Given:
         """Assert that these fields of the state have these values."""
@@ -72,29 +101,31 @@ class Given:
 
 
 class Outcome:
-    """What the commands led to: new events, or a refusal."""
+    """What the commands led to: new events, a refusal, or the Revocation that answers one."""
 
     def __init__(
-        self,
-        aggregate: type[Aggregate],
-        events: tuple[Payload, ...],
-        commands: tuple[Payload, ...],
+        self, aggregate: type[Aggregate], events: tuple[Payload, ...], commands: Sequence[Any]
     ) -> None:
         self._aggregate = aggregate
         self._before = events
         self.events: tuple[Payload, ...] = ()
+        self.revocation: Revocation | None = None
         self.rejection: CommandRejected | None = None
         try:
-            self.events = run(_decided(aggregate, events, commands))
+            answer = run(_decided(aggregate, events, commands))
         except CommandRejected as rejection:
             self.rejection = rejection
+        else:
+            self.events = _events(aggregate, answer)
+            self.revocation = _revocation(answer)
 
-    def then(self, *events: Payload) -> Outcome:
-        """Assert that exactly these events came of it, in this order."""
+    def then(self, *events: Payload | Revocation) -> Outcome:
+        """Assert that exactly these events came of it, in this order; or this Revocation."""
         __tracebackhide__ = True
         self._assert_accepted()
-        if list(self.events) != list(events):
-            raise AssertionError("other events than expected:\n" + difference(events, self.events))
+        found = (self.revocation,) if self.revocation else self.events
+        if list(found) != list(events):
+            raise AssertionError("other events than expected:\n" + difference(events, found))
         return self
 
     def then_nothing(self) -> Outcome:
@@ -127,20 +158,35 @@ class Outcome:
 
 
 async def _decided(
-    aggregate: type[Aggregate], events: tuple[Payload, ...], commands: tuple[Payload, ...]
-) -> tuple[Payload, ...]:
-    """New events, through the bytes that a store and a client would see."""
-    table = aggregate.table()
+    aggregate: type[Aggregate], events: tuple[Payload, ...], commands: Sequence[Any]
+) -> wire.BusinessResponse:
+    """The answer, through the bytes that a store and a client would see."""
     contextual = wire.ContextualCommand(events=_book(aggregate, events))
     for command in commands:
-        packed = codec.pack(command, table.domain)
-        contextual.command.pages.add().command.CopyFrom(packed)
+        contextual.command.pages.add().command.CopyFrom(command)
     answer = await LocalCommandHandler(aggregate).handle(
         contextual.SerializeToString(), CallContext()
     )
-    pages = wire.BusinessResponse.FromString(answer).events.pages
+    return wire.BusinessResponse.FromString(answer)
+
+
+def _events(aggregate: type[Aggregate], answer: wire.BusinessResponse) -> tuple[Payload, ...]:
+    table, pages = aggregate.table(), answer.events.pages
     kinds = [table.events[codec.full_name(page.event.type_url)] for page in pages]
     return tuple(kind.decode(page.event.value) for kind, page in zip(kinds, pages, strict=True))
+
+
+def _revocation(answer: wire.BusinessResponse) -> Revocation | None:
+    if not answer.HasField("revocation"):
+        return None
+    told = answer.revocation
+    return Revocation(
+        told.reason,
+        emit_system_revocation=told.emit_system_revocation,
+        send_to_dead_letter_queue=told.send_to_dead_letter_queue,
+        escalate=told.escalate,
+        abort=told.abort,
+    )
 
 
 def _book(aggregate: type[Aggregate], events: tuple[Payload, ...]) -> wire.EventBook:

@@ -1,1 +1,1 @@
-"""Poker hands as event streams: pokerkit has the rules, angzarr the history."""
+"""A poker room as event streams: pokerkit has the rules, angzarr the history. Begin at app.py."""

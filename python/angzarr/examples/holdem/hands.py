@@ -1,10 +1,11 @@
-"""The published hands in `hands/`, each as the commands that play it."""
+"""The published hands in `hands/`: who sits where, and the actions that play each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
+from importlib.resources.abc import Traversable
 
 from pokerkit import (
     BoardDealing,
@@ -17,21 +18,21 @@ from pokerkit import (
     HoleDealing,
     Operation,
     StandingPatOrDiscarding,
+    State,
 )
 
-from angzarr.examples.holdem.messages import (
+from angzarr.examples.holdem import rules
+from angzarr.examples.holdem.messages.game import Chips, Game
+from angzarr.examples.holdem.messages.hand import (
+    Action,
     BetOrRaise,
     CheckOrCall,
-    Chips,
-    Command,
     DealBoard,
     DealHole,
     Draw,
     Fold,
     PostBringIn,
-    Setup,
     ShowOrMuck,
-    StartHand,
 )
 
 
@@ -39,17 +40,19 @@ from angzarr.examples.holdem.messages import (
 class PublishedHand:
     """A hand that was really played.
 
-    root: the name of its stream. commands: in order; the first is StartHand. starting_stacks,
-    finishing_stacks: as published, in the order of the players.
+    name: that of its stream. seats: where the players sit, in the order in which they are dealt
+    in, as are the stacks and what each of them collected from the pots.
     """
 
-    root: str
-    title: str
-    variant: str
+    name: str
+    table: str
+    game: Game
     players: tuple[str, ...]
-    commands: tuple[Command, ...]
+    seats: tuple[int, ...]
+    actions: tuple[Action, ...]
     starting_stacks: tuple[Chips, ...]
     finishing_stacks: tuple[Chips, ...]
+    collected: tuple[Chips, ...]
 
     @property
     def payoffs(self) -> tuple[Chips, ...]:
@@ -59,36 +62,66 @@ class PublishedHand:
 
 
 def published_hands() -> list[PublishedHand]:
-    """All hands, by file name and number."""
+    """All hands, table by table, in the order in which they were played."""
     folder = resources.files("angzarr.examples.holdem") / "hands"
     hands: list[PublishedHand] = []
     for file in sorted(folder.iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".phhs"):
-            histories = list(HandHistory.loads_all(file.read_text("utf-8")))
-        elif file.name.endswith(".phh"):
-            histories = [HandHistory.loads(file.read_text("utf-8"))]
-        else:
-            continue
-        name = file.name.partition(".")[0]
-        for number, history in enumerate(histories, 1):
-            root = name if len(histories) == 1 else f"{name}-{number:02}"
-            hands.append(_hand(root, history))
+        hands.extend(_at_table(file.name.partition(".")[0], _histories(file)))
     return hands
 
 
-def _hand(root: str, history: HandHistory) -> PublishedHand:
-    count = len(history.starting_stacks)
-    players = tuple(history.players or (f"Player {number}" for number in range(1, count + 1)))
-    year = f" {history.year}" if history.year else ""
-    title = (
-        str(history.event or " – ".join(players)) + year
-        if not history.hand
-        else (f"{history.event}, hand {root.rpartition('-')[2]}")
-    )
-    setup = Setup(
+def _histories(file: Traversable) -> Sequence[HandHistory]:
+    if file.name.endswith(".phhs"):
+        return list(HandHistory.loads_all(file.read_text("utf-8")))
+    if file.name.endswith(".phh"):
+        return [HandHistory.loads(file.read_text("utf-8"))]
+    return []
+
+
+def _at_table(table: str, histories: Sequence[HandHistory]) -> Iterator[PublishedHand]:
+    """The hands of one file: one table, whose players change places in the dealing only."""
+    before: PublishedHand | None = None
+    for number, history in enumerate(histories, 1):
+        name = table if len(histories) == 1 else f"{table}-{number:02}"
+        players, seats = _seated(table, history, before)
+        before = _hand(name, table, history, players, seats)
+        yield before
+
+
+def _seated(
+    table: str, history: HandHistory, before: PublishedHand | None
+) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Who is dealt in, and from which seats.
+
+    The hands of a tournament tell stacks and no names. Those who have chips are dealt in around
+    the table, from one seat or another: the one that fits their stacks. Where nothing fits
+    exactly a hand or more was not published.
+    """
+    stacks = _chips(history.starting_stacks)
+    if before is None:
+        seats = tuple(range(1, len(stacks) + 1))
+        named = history.players or [f"{table} seat {seat}" for seat in seats]
+        return tuple(named), seats
+    left = zip(before.players, before.seats, before.finishing_stacks, strict=True)
+    sitting = [(player, seat, stack) for player, seat, stack in left if stack]
+    turns = [sitting[first:] + sitting[:first] for first in range(len(sitting))]
+    around = min(turns, key=lambda turn: _difference([stack for *_, stack in turn], stacks))
+    return tuple(player for player, *_ in around), tuple(seat for _, seat, _ in around)
+
+
+def _difference(stacks: Sequence[Chips], others: Sequence[Chips]) -> Chips:
+    return sum(abs(stack - other) for stack, other in zip(stacks, others, strict=True))
+
+
+def _hand(
+    name: str,
+    table: str,
+    history: HandHistory,
+    players: tuple[str, ...],
+    seats: tuple[int, ...],
+) -> PublishedHand:
+    game = Game(
         variant=history.variant,
-        players=players,
-        starting_stacks=_chips(history.starting_stacks),
         antes=_chips(history.antes),
         blinds_or_straddles=_chips(history.blinds_or_straddles),
         bring_in=history.bring_in,
@@ -97,29 +130,35 @@ def _hand(root: str, history: HandHistory) -> PublishedHand:
         min_bet=history.min_bet,
         is_ante_trimmed=history.ante_trimming_status,
     )
+    actions, end = _played(history)
     return PublishedHand(
-        root=root,
-        title=title,
-        variant=history.variant,
+        name=name,
+        table=table,
+        game=game,
         players=players,
-        commands=(StartHand(title, setup), *_commands(history)),
-        starting_stacks=setup.starting_stacks,
+        seats=seats,
+        actions=tuple(actions),
+        starting_stacks=_chips(history.starting_stacks),
         finishing_stacks=_chips(history.finishing_stacks),
+        collected=rules.collected(end),
     )
 
 
-def _commands(history: HandHistory) -> Iterator[Command]:
-    """What players and dealer did; what follows by the rules alone, the aggregate does itself."""
+def _played(history: HandHistory) -> tuple[list[Action], State]:
+    """What players and dealer did, and pokerkit's end of it; what follows by the rules alone, the
+    aggregate does itself.
+    """
+    actions: list[Action] = []
     done = 0
+    state = history.create_state()
     for state in history:
-        for operation in state.operations[done:]:
-            command = _command(operation)
-            if command is not None:
-                yield command
+        found = map(_action, state.operations[done:])
+        actions.extend(action for action in found if action is not None)
         done = len(state.operations)
+    return actions, state
 
 
-def _command(operation: Operation) -> Command | None:
+def _action(operation: Operation) -> Action | None:
     match operation:
         case HoleDealing(player_index=index, cards=cards):
             return DealHole(index + 1, _text(cards))

@@ -1,4 +1,4 @@
-"""What pokerkit says: the table that a setup makes, and the one that an action leaves."""
+"""What pokerkit says: the state that a setup makes, and the one that an action leaves."""
 
 from __future__ import annotations
 
@@ -6,52 +6,77 @@ import copy
 from collections.abc import Iterable
 from typing import cast
 
-from pokerkit import HandHistory, State
+from pokerkit import (
+    BetCollection,
+    ChipsPushing,
+    HandHistory,
+    HoleCardsShowingOrMucking,
+    State,
+)
 from pokerkit.notation import parse_action
 
-from angzarr.examples.holdem.messages import Chips, Setup
+from angzarr.examples.holdem.messages.game import Chips, Setup
 
 UNKNOWN_CARD = "??"
 
 
-def seated(setup: Setup) -> State:
-    """The table with antes and blinds posted. ValueError for a setup that can't be played."""
-    if setup.variant not in HandHistory.game_types:
+def dealt_in(setup: Setup) -> State:
+    """The hand with antes and blinds posted. ValueError for a setup that can't be played."""
+    game = setup.game
+    if game.variant not in HandHistory.game_types:
         known = ", ".join(HandHistory.game_types)
-        raise ValueError(f"variant {setup.variant!r} is not one of {known}")
-    blinds = setup.blinds_or_straddles
+        raise ValueError(f"variant {game.variant!r} is not one of {known}")
+    blinds = game.blinds_or_straddles
     # pokerkit's own annotations say int where it takes any number
     history = HandHistory(
-        variant=setup.variant,
-        ante_trimming_status=setup.is_ante_trimmed,
-        antes=_ints(setup.antes),
+        variant=game.variant,
+        ante_trimming_status=game.is_ante_trimmed,
+        antes=_ints(game.antes),
         blinds_or_straddles=None if blinds is None else _ints(blinds),
-        bring_in=_int(setup.bring_in),
-        small_bet=_int(setup.small_bet),
-        big_bet=_int(setup.big_bet),
-        min_bet=_int(setup.min_bet),
+        bring_in=_int(game.bring_in),
+        small_bet=_int(game.small_bet),
+        big_bet=_int(game.big_bet),
+        min_bet=_int(game.min_bet),
         starting_stacks=_ints(setup.starting_stacks),
         actions=[],
     )
     return history.create_state()
 
 
-def act(table: State, action: str) -> None:
-    """Change `table` by one action in the notation of poker hand histories, such as `p1 cbr 7000`.
+def act(state: State, action: str) -> None:
+    """Change `state` by one action in the notation of poker hand histories, such as `p1 cbr 7000`.
 
     The dealer burns a card where the rules ask for it. Raises ValueError for an action that the
     rules do not allow now.
     """
-    if table.can_burn_card():
-        table.burn_card(UNKNOWN_CARD)
-    parse_action(table, action)
+    if state.can_burn_card():
+        state.burn_card(UNKNOWN_CARD)
+    parse_action(state, action)
 
 
-def after(table: State, action: str) -> State:
-    """A copy of `table` changed by `action`; ValueError as `act`."""
-    changed = copy.deepcopy(table)
+def after(state: State, action: str) -> State:
+    """A copy of `state` changed by `action`; ValueError as `act`."""
+    changed = copy.deepcopy(state)
     act(changed, action)
     return changed
+
+
+def collected(state: State) -> tuple[Chips, ...]:
+    """What each player was pushed out of the pots, in a hand that is over.
+
+    pokerkit gives a bet that everybody folded to back as a whole. The part of it that another
+    player had matched was in the pot all the same.
+    """
+    pushed: list[Chips] = [0] * len(state.stacks)
+    matched: Chips = 0
+    for operation in state.operations:
+        if isinstance(operation, BetCollection):
+            matched = max(operation.bets)
+        elif isinstance(operation, HoleCardsShowingOrMucking):
+            matched = 0  # a showdown: all bets are in the pots
+        elif isinstance(operation, ChipsPushing):
+            pushed = [sum(pair) for pair in zip(pushed, operation.amounts, strict=True)]
+    return tuple(chips + matched if chips else chips for chips in pushed)
 
 
 def _int(chips: Chips | None) -> int | None:

@@ -1,41 +1,20 @@
-"""Commands and events of a poker hand.
+"""A hand: what the dealer and the players do in it.
 
-Players are counted from 1 in the order of the blinds, as in poker hand histories. Cards are their
-two letters, `Ah3s`; `??` is a card that nobody showed. Chips are whole, or decimals where a site
-deals in cents.
+Players are counted from 1 in the order in which they are dealt in, as in poker hand histories.
+Cards are their two letters, `Ah3s`; `??` is a card that nobody showed.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from decimal import Decimal
 
-Chips = int | Decimal
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What is agreed before the first card.
-
-    variant: pokerkit's code, such as NT for no-limit Texas hold'em. Of the blinds, the bring-in
-    and the bets those are None that the variant does not have.
-    """
-
-    variant: str
-    players: tuple[str, ...]
-    starting_stacks: tuple[Chips, ...]
-    antes: tuple[Chips, ...]
-    blinds_or_straddles: tuple[Chips, ...] | None = None
-    bring_in: Chips | None = None
-    small_bet: Chips | None = None
-    big_bet: Chips | None = None
-    min_bet: Chips | None = None
-    is_ante_trimmed: bool = False
+from angzarr.examples.holdem.messages.game import Chips, Setup
 
 
 @dataclass(frozen=True)
 class StartHand:
-    title: str
+    table: str
+    hand: str
     setup: Setup
 
 
@@ -91,7 +70,8 @@ class ShowOrMuck:
 
 @dataclass(frozen=True)
 class HandStarted:
-    title: str
+    table: str
+    hand: str
     setup: Setup
 
 
@@ -144,20 +124,17 @@ class ShownOrMucked:
 
 @dataclass(frozen=True)
 class HandFinished:
-    """stacks: after the pots were paid. payoffs: won, or lost below zero, by each player."""
+    """stacks: after the pots were paid. payoffs: won, or lost below zero, by each player.
+    collected: what was pushed to each player out of the pots.
+    """
 
+    table: str
+    hand: str
+    players: tuple[str, ...]
     stacks: tuple[Chips, ...]
     payoffs: tuple[Chips, ...]
+    collected: tuple[Chips, ...]
 
 
-Command = (
-    StartHand
-    | DealHole
-    | DealBoard
-    | PostBringIn
-    | Fold
-    | CheckOrCall
-    | BetOrRaise
-    | Draw
-    | ShowOrMuck
-)
+Action = DealHole | DealBoard | PostBringIn | Fold | CheckOrCall | BetOrRaise | Draw | ShowOrMuck
+"""What is done in a hand that has started."""
