@@ -35,6 +35,7 @@ from angzarr.ports.event_store import (
 from angzarr.ports.stores import StoreFacts
 from angzarr.stores import _copies, _rules
 from angzarr.stores._mailboxes import LoopMailbox, Mailboxes
+from angzarr.stores._outbox import Outbox
 from angzarr.stores._pages import NS_PER_S
 from angzarr.stores._records import (
     RecordDeadLetters,
@@ -99,10 +100,13 @@ class Engine:
         """The outcome of the change, which is durable."""
         loop, mailbox = self._here()
         future: asyncio.Future[Any] = loop.create_future()
-        outcome = self.native.submit(mailbox.native, future, change, mailbox.is_alone())
-        if outcome is not None:
-            await asyncio.sleep(0)  # other tasks get their turn all the same
-            return outcome[0]
+        if mailbox.is_alone():
+            outcome = self.native.submit(mailbox.native, future, change, True)
+            if outcome is not None:
+                await asyncio.sleep(0)  # other tasks get their turn all the same
+                return outcome[0]
+        else:
+            self._outbox_of(mailbox).add(loop, future, change)
         mailbox.write_count += 1
         try:
             return await future
@@ -128,8 +132,15 @@ class Engine:
         return await asyncio.to_thread(call, *arguments)
 
     async def close(self) -> None:
+        _, mailbox = self._here()
+        self._outbox_of(mailbox).flush()
         await asyncio.to_thread(self.native.close)
         self._mailboxes.close()
+
+    def _outbox_of(self, mailbox: LoopMailbox) -> Outbox:
+        if mailbox.outbox is None:
+            mailbox.outbox = Outbox(self.native, mailbox.native)
+        return mailbox.outbox
 
     def _here(self) -> tuple[asyncio.AbstractEventLoop, LoopMailbox]:
         try:
