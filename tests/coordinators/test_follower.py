@@ -9,7 +9,8 @@ import pytest
 
 from angzarr.coordinators.delivery import DeliveryOptions
 from angzarr.coordinators.entries import Entry
-from angzarr.coordinators.follower import CALM_S, LogFollower
+from angzarr.coordinators.follower import LogFollower
+from angzarr.gathering import CALM_S
 from angzarr.ports.event_store import LogEntry
 from angzarr.testing.pages import book_of, cover_of, pages
 

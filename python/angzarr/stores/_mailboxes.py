@@ -7,8 +7,8 @@ import threading
 import weakref
 from typing import Any
 
-from angzarr._native import Mailbox
-from angzarr.stores._outbox import Outbox
+from angzarr._native import Change, Mailbox
+from angzarr.gathering import Gathering
 
 
 class LoopMailbox:
@@ -23,7 +23,7 @@ class LoopMailbox:
         self.native = Mailbox()
         self.loop = weakref.ref(loop)
         self.write_count = 0
-        self.outbox: Outbox | None = None
+        self.outbox: Gathering[tuple[asyncio.Future[Any], Change]] | None = None
         self._last_writer = 0
         loop.add_reader(self.native.fileno(), self.deliver)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from angzarr._native import Change, Store
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import InvalidInput
+from angzarr.gathering import Gathering
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import (
     Accepted,
@@ -35,7 +36,6 @@ from angzarr.ports.event_store import (
 from angzarr.ports.stores import StoreFacts
 from angzarr.stores import _copies, _rules
 from angzarr.stores._mailboxes import LoopMailbox, Mailboxes
-from angzarr.stores._outbox import Outbox
 from angzarr.stores._pages import NS_PER_S
 from angzarr.stores._records import (
     RecordDeadLetters,
@@ -50,6 +50,10 @@ BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
 WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
 """What RocksDB collects in memory before it writes a table."""
 TIME_NS_MAX: Final = 2**63 - 1
+WRITES_HELD_MAX: Final = 8
+"""Writes that a busy event loop hands over at once."""
+
+_Write = tuple[asyncio.Future[Any], Change]
 
 
 def open_stores(path: str, *, sync: bool, limits: Limits, clock: Clock) -> RocksStores:
@@ -106,7 +110,7 @@ class Engine:
                 await asyncio.sleep(0)  # other tasks get their turn all the same
                 return outcome[0]
         else:
-            self._outbox_of(mailbox).add(loop, future, change)
+            self._outbox_of(mailbox).add(loop, (future, change))
         mailbox.write_count += 1
         try:
             return await future
@@ -137,9 +141,20 @@ class Engine:
         await asyncio.to_thread(self.native.close)
         self._mailboxes.close()
 
-    def _outbox_of(self, mailbox: LoopMailbox) -> Outbox:
+    def _outbox_of(self, mailbox: LoopMailbox) -> Gathering[_Write]:
+        """Where writes begin. A busy loop hands several over at once (decision 015)."""
         if mailbox.outbox is None:
-            mailbox.outbox = Outbox(self.native, mailbox.native)
+            native, box = self.native, mailbox.native
+
+            def hand_over(writes: list[_Write]) -> None:
+                for future, change in writes:
+                    try:
+                        native.submit(box, future, change, False)
+                    except Exception as error:
+                        if not future.done():
+                            future.set_exception(error)
+
+            mailbox.outbox = Gathering(hand_over, count_max=WRITES_HELD_MAX)
         return mailbox.outbox
 
     def _here(self) -> tuple[asyncio.AbstractEventLoop, LoopMailbox]:
