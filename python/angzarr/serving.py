@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Final
 
 from angzarr.aggregates import endpoint_of, tls_files
-from angzarr.assembly import Parts
 from angzarr.coordinators import DlqAdmin
 from angzarr.coordinators.projector_service import ProjectorService
 from angzarr.coordinators.reaction_services import ProcessManagerService, SagaService
 from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreClosed, StoreUnavailable
 from angzarr.handlers.projector import Projector
+from angzarr.parts import Parts
 from angzarr.ports.components import CallContext
 from angzarr.ports.stores import Stores
 from angzarr.projectors import query_rpcs

@@ -238,6 +238,7 @@ class Consumers:
 
     async def _leave(self, seat: Seat) -> None:
         """End the seat's run, and store what it finished."""
+        await seat.begin_not()
         run = seat.run
         if run is None:
             return

@@ -43,7 +43,11 @@ class Target(Protocol):
     """What a projector's coordinator does with books."""
 
     async def open(self) -> None:
-        """Make ready; the consumer's cursor is where the rows are when it returns."""
+        """Make ready."""
+        ...
+
+    async def begin(self) -> None:
+        """Set the consumer's cursor to where the rows are; for who leads it, and nobody else."""
         ...
 
     async def close(self) -> None:
@@ -107,7 +111,7 @@ class StoredTarget:
         self._healing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Open the read store, and begin where its rows end.
+        """Open the read store.
 
         Raises ReadStoreUnavailable, InvalidInput, FormatTooNew.
         """
@@ -116,7 +120,20 @@ class StoredTarget:
         model = self._model = await self._store.open(self._name)
         self._writer = Writer(model, self._options, self._finished, self._replaced)
         await self._writer.adopt()
-        await self._align()
+
+    async def begin(self) -> None:
+        """Let the consumer go on where the rows end.
+
+        They may end before its cursor, since a crash of the machine takes the newest transactions,
+        and since files can be deleted or restored; and behind it, after a rebuild.
+        """
+        async with self._open_model().transaction() as unit:
+            own = await unit.cursor()
+        stored = await self._positions.cursor(self._consumer)
+        if stored is not None and (own or 0) < stored:
+            await self._positions.reset(self._consumer)
+        if own is not None or stored is not None:
+            await self._positions.put_cursor(self._consumer, own or 0)
 
     async def close(self) -> None:
         """Finish what was asked for, and close the read store. Idempotent."""
@@ -192,20 +209,6 @@ class StoredTarget:
         rebuilt = await self._rebuild.catch_up(self._open_model(), progress=progress)
         await self._positions.put_cursor(self._consumer, rebuilt.position)
 
-    async def _align(self) -> None:
-        """Let the consumer go on where the rows end.
-
-        They may end before its cursor, since a crash of the machine takes the newest transactions,
-        and since files can be deleted or restored; and behind it, after a rebuild.
-        """
-        async with self._open_model().transaction() as unit:
-            own = await unit.cursor()
-        stored = await self._positions.cursor(self._consumer)
-        if stored is not None and (own or 0) < stored:
-            await self._positions.reset(self._consumer)
-        if own is not None or stored is not None:
-            await self._positions.put_cursor(self._consumer, own or 0)
-
     async def _finished(self) -> int | None:
         return await self._positions.cursor(self._consumer)
 
@@ -263,6 +266,9 @@ class PlainTarget:
 
     async def open(self) -> None:
         """Nothing is opened."""
+
+    async def begin(self) -> None:
+        """The consumer's cursor is the one that there is."""
 
     async def close(self) -> None:
         """Store positions. Raises StoreUnavailable."""
