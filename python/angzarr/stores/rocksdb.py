@@ -142,7 +142,7 @@ class Engine:
         self._mailboxes.close()
 
     def _outbox_of(self, mailbox: LoopMailbox) -> Gathering[_Write]:
-        """Where writes begin. A busy loop hands several over at once (decision 015)."""
+        """Where writes begin. A busy loop hands several over at once (decision 016)."""
         if mailbox.outbox is None:
             native, box = self.native, mailbox.native
 
