@@ -179,6 +179,8 @@ class Consumers:
                 if between is not None:
                     await between()
                 await seats[0].place.reset()
+                for seat in seats:
+                    seat.last_cursor = 0
             finally:
                 for seat in seats:
                     seat.is_paused = False

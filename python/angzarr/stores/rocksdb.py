@@ -49,6 +49,8 @@ BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
 """RocksDB's cache of uncompressed blocks."""
 WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
 """What RocksDB collects in memory before it writes a table."""
+TAIL_INLINE_MAX: Final = 256
+"""Entries of one read of the log that keep the event loop for less than a thread would cost."""
 TIME_NS_MAX: Final = 2**63 - 1
 WRITES_HELD_MAX: Final = 8
 """Writes that a busy event loop hands over at once."""
@@ -348,7 +350,7 @@ class RocksEvents:
             # The head is read first: what is committed meanwhile ends the wait at once. Waiting for
             # more than the head, and not than `after`, skips deleted editions without spinning.
             head = self._native.log_head()
-            entries = [LogEntry(*entry) for entry in self._native.tail(after, limit)]
+            entries = await self._entries(after, min(limit, max(head - after, 0)))
             if entries or wait_s <= 0.0:
                 return entries
             now = asyncio.get_running_loop().time()
@@ -359,6 +361,12 @@ class RocksEvents:
 
     async def log_head(self) -> int:
         return self._native.log_head()
+
+    async def _entries(self, after: int, limit: int) -> list[LogEntry]:
+        if limit <= TAIL_INLINE_MAX:
+            return [LogEntry(*entry) for entry in self._native.tail(after, limit)]
+        found = await self._engine.in_thread(self._native.tail, after, limit)
+        return [LogEntry(*entry) for entry in found]
 
 
 class RocksSnapshots:
