@@ -21,8 +21,9 @@ setup: $(VENV)/.ready
 native: setup  ## build the engine into the environment
 	$(BIN)/python .ci/native.py develop
 
-demo: native  ## play the published poker hands through a server that is killed half-way
+demo: native  ## play poker hands, and move money between accounts, while processes are killed
 	$(BIN)/python -m angzarr.examples.holdem.demo
+	$(BIN)/python -m angzarr.examples.bank.demo
 
 test: native  ## every test: Rust, Python, contracts on all stores, 100 crashes
 	$(BIN)/python .ci/native.py test
@@ -38,7 +39,7 @@ check: native  ## format, lint, types, imports, generated code
 	$(BIN)/python -m mypy.stubtest angzarr._native
 	$(BIN)/python .ci/native.py lint
 
-generate: setup  ## regenerate _wire and caller_sync
+generate: setup  ## regenerate _wire, the examples' wire code, and caller_sync
 	$(BIN)/python .ci/generate.py
 	$(BIN)/python .ci/generate_sync.py
 

@@ -1,4 +1,5 @@
-"""Generate python/angzarr/_wire from proto/angzarr; with --check, compare instead of writing.
+"""Generate python/angzarr/_wire from proto/angzarr, and the examples' code from the protos beside
+it; with --check, compare instead of writing.
 
 protoc names Python modules after the proto files' paths, `angzarr/types.proto` →
 `angzarr.types_pb2`, which would land in the package's own root; the imports are moved to
@@ -17,21 +18,19 @@ import grpc_tools
 from grpc_tools import protoc
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-WIRE = ROOT / "python" / "angzarr" / "_wire"
+PYTHON = ROOT / "python"
+WIRE = PYTHON / "angzarr" / "_wire"
+EXAMPLES = PYTHON / "angzarr" / "examples"
+INCLUDED = [
+    pathlib.Path(grpc_tools.__path__[0]) / "_proto",
+    pathlib.Path(google.api.annotations_pb2.__file__).parents[2],
+]
 
 
 def generate(target: pathlib.Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        includes = [
-            ROOT / "proto",
-            pathlib.Path(grpc_tools.__path__[0]) / "_proto",
-            pathlib.Path(google.api.annotations_pb2.__file__).parents[2],
-        ]
         protos = sorted((ROOT / "proto" / "angzarr").glob("*.proto"))
-        arguments = [f"-I{path}" for path in includes]
-        arguments += [f"--python_out={scratch}", f"--pyi_out={scratch}", *map(str, protos)]
-        if protoc.main(["protoc", *arguments]) != 0:
-            sys.exit("protoc failed")
+        run_protoc(ROOT / "proto", protos, f"--python_out={scratch}", f"--pyi_out={scratch}")
         target.mkdir(parents=True, exist_ok=True)
         for made in sorted(pathlib.Path(scratch, "angzarr").iterdir()):
             text = re.sub(
@@ -46,23 +45,50 @@ def generate(target: pathlib.Path) -> None:
     )
 
 
+def generate_examples(target: pathlib.Path) -> None:
+    """Into the same folders below `target` as the protos are below python/; as users would."""
+    if protos := sorted(EXAMPLES.rglob("*.proto")):
+        outs = [f"--{out}_out={target}" for out in ("python", "pyi", "grpc_python")]
+        run_protoc(PYTHON, protos, *outs)
+
+
+def run_protoc(root: pathlib.Path, protos: list[pathlib.Path], *outs: str) -> None:
+    includes = [f"-I{path}" for path in (root, *INCLUDED)]
+    if protoc.main(["protoc", *includes, *outs, *map(str, protos)]) != 0:
+        sys.exit("protoc failed")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--check", action="store_true", help="exit 1 when the committed code differs"
     )
     if not parser.parse_args().check:
-        for old in WIRE.glob("*_pb2.py*"):
+        for old in (*WIRE.glob("*_pb2.py*"), *EXAMPLES.rglob("*_pb2*.py*")):
             old.unlink()
         generate(WIRE)
+        generate_examples(PYTHON)
         return
-    with tempfile.TemporaryDirectory() as scratch:
-        fresh = pathlib.Path(scratch)
-        generate(fresh)
-        names = {p.name for p in fresh.iterdir()} | {p.name for p in WIRE.iterdir() if p.is_file()}
-        stale = sorted(n for n in names if not _same(fresh / n, WIRE / n))
+    with tempfile.TemporaryDirectory() as wire, tempfile.TemporaryDirectory() as examples:
+        generate(pathlib.Path(wire))
+        generate_examples(pathlib.Path(examples))
+        stale = [
+            *_stale(pathlib.Path(wire), WIRE, "*"),
+            *_stale(pathlib.Path(examples, "angzarr", "examples"), EXAMPLES, "*_pb2*.py*"),
+        ]
     if stale:
-        sys.exit(f"_wire is stale: {', '.join(stale)}; run `make generate`")
+        sys.exit(f"generated code is stale: {', '.join(stale)}; run `make generate`")
+
+
+def _stale(fresh: pathlib.Path, committed: pathlib.Path, pattern: str) -> list[str]:
+    """Files that are in one of two folders alone, or differ."""
+    names = {
+        path.relative_to(folder)
+        for folder in (fresh, committed)
+        for path in folder.rglob(pattern)
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    return sorted(str(name) for name in names if not _same(fresh / name, committed / name))
 
 
 def _same(left: pathlib.Path, right: pathlib.Path) -> bool:

@@ -1,4 +1,4 @@
-"""Install the wheel in dist/ into a clean environment and run the demo there, away from the
+"""Install the wheel in dist/ into a clean environment and run the demos there, away from the
 checkout."""
 
 import pathlib
@@ -20,8 +20,9 @@ def main() -> None:
         subprocess.run(
             [python, "-m", "pip", "install", "--quiet", f"{wheel}[examples]"], check=True
         )
-        subprocess.run([python, "-m", "angzarr.examples.holdem.demo"], check=True, cwd=folder)
-    print(f"{wheel.name} runs the demo in a clean environment")
+        for demo in ("holdem", "bank"):
+            subprocess.run([python, "-m", f"angzarr.examples.{demo}.demo"], check=True, cwd=folder)
+    print(f"{wheel.name} runs the demos in a clean environment")
 
 
 if __name__ == "__main__":

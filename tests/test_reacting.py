@@ -38,7 +38,7 @@ from angzarr import (
 )
 from angzarr.client import connect
 from angzarr.config import load
-from angzarr.errors import DeadLetterRefused, InvalidInput, ReactionFailed
+from angzarr.errors import DeadLetterRefused, InvalidInput, ReactionFailed, ReplayRunning
 from angzarr.reacting import Reacting
 from angzarr.readstores import SqliteReader
 from angzarr.testing.clock import ManualClock
@@ -496,3 +496,50 @@ async def test_a_projection_is_shown_to_who_follows_its_correlation_id() -> None
         await follower.aclose()
 
     assert {first.cover.domain, second.cover.domain} == {"order", "_projection.boards.order"}
+
+
+class Counted(Projector, source="order"):
+    """Keeps its rows itself."""
+
+    seen: ClassVar[list[str]] = []
+
+    @projects
+    def placed(self, event: Placed) -> None:
+        self.seen.append(event.item)
+
+    def reset(self) -> None:
+        self.seen.clear()
+
+
+@pytest.mark.spec("PROJ-9")
+async def test_a_projector_of_a_running_app_is_replayed_in_place() -> None:
+    Counted.seen.clear()
+    async with running(Order, Counted) as app:
+        for item in ("book", "pen"):
+            await app.domain(Order).send("o-1", Place(item))
+        await app.settled()
+        Counted.seen.append("a row that no event accounts for")
+        told: list[tuple[int, int]] = []
+
+        await app.replay("counted", progress=lambda done, total: told.append((done, total)))
+
+        assert Counted.seen == ["book", "pen"]
+        assert told[-1] == (2, 2)
+
+
+@pytest.mark.spec("PROJ-9")
+async def test_a_replay_of_what_is_not_here_names_what_is() -> None:
+    async with running(Order, Counted) as app:
+        with pytest.raises(InvalidInput, match="a projector of this process: counted"):
+            await app.replay("statement")
+
+
+@pytest.mark.spec("PROJ-9")
+async def test_one_replay_of_a_projector_runs_at_a_time() -> None:
+    async with running(Order, Counted) as app:
+        first = asyncio.ensure_future(app.replay("counted"))
+        await asyncio.sleep(0)
+
+        with pytest.raises(ReplayRunning, match="projector:counted is being replayed"):
+            await app.replay("counted")
+        await first

@@ -11,7 +11,7 @@ Nothing listens until `serve` is called (DEP-17).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +21,7 @@ from angzarr.caller import Caller
 from angzarr.caller_sync import SyncCaller
 from angzarr.components import Component
 from angzarr.config import Config, load, store_settings
+from angzarr.errors import InvalidInput
 from angzarr.local_transport import Calls, LocalTransport
 from angzarr.ports.clock import Clock, SystemClock
 from angzarr.ports.stores import Stores
@@ -136,6 +137,25 @@ class App(Caller):
         reacting = self._running().reacting
         if reacting:
             await reacting.settled()
+
+    async def replay(
+        self,
+        projector: str,
+        *,
+        publishes: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        """Delete the rows of a projector of this process, and feed it the log from its beginning;
+        returns when it has come to where the log ended. Commands go on meanwhile.
+
+        projector: its name. publishes: whether projections are published meanwhile. progress: told
+        (log positions done, in all). Raises InvalidInput for an unknown one, ReplayRunning, and
+        NotPermitted while another process feeds it.
+        """
+        reacting = self._running().reacting
+        if reacting is None:
+            raise InvalidInput("projector", "one of this process, which has none", projector)
+        await reacting.replay(projector, publishes=publishes, progress=progress)
 
     async def serve(
         self, *, host: str | None = None, port: int | None = None, socket: Path | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import uuid
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import lru_cache
 from typing import Final
 
 MAIN: Final = "angzarr"
@@ -65,7 +65,7 @@ class Cover:
         return f"{self.domain}/{root}" + ("" if self.is_main else f"@{self.edition}")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Provenance:
     """Which output of which reaction a command, fact or notification is (CMD-26).
 
@@ -81,16 +81,26 @@ class Provenance:
     kind: int = COMMAND
     occasion: bytes = b""
 
-    @cached_property
+    @property
     def key(self) -> bytes:
         """Canonical bytes of the idempotency key; the correlation id is not part of it."""
-        texts = (self.component, self.source.edition, self.source.domain)
-        parts = [bytes([self.kind])]
-        parts += [len(t.encode()).to_bytes(2, "big") + t.encode() for t in texts]
-        parts += [self.source.root, self.source_seq.to_bytes(4, "big")]
-        parts.append(self.index if isinstance(self.index, bytes) else self.index.to_bytes(4, "big"))
-        parts.append(self.occasion)  # its length is fixed, so no two keys have the same bytes
-        return b"".join(parts)
+        source, index = self.source, self.index
+        return b"".join(
+            (
+                self.kind.to_bytes(1, "big"),
+                _framed(self.component, source.edition, source.domain),
+                source.root,
+                self.source_seq.to_bytes(4, "big"),
+                index if isinstance(index, bytes) else index.to_bytes(4, "big"),
+                self.occasion,  # its length is fixed, so no two keys have the same bytes
+            )
+        )
+
+
+@lru_cache(maxsize=1024)
+def _framed(*texts: str) -> bytes:
+    """The texts' bytes, each behind its length."""
+    return b"".join(len(t.encode()).to_bytes(2, "big") + t.encode() for t in texts)
 
 
 _UUID_TEXT = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")

@@ -323,13 +323,15 @@ class DeadLetterRefused(AngzarrError):
 
 
 class ReplayRunning(AngzarrError):
-    """The dead letter is being replayed by another call; wait for that one (DLQ-8)."""
+    """The dead letter, or the projector, is being replayed by another call; wait for that one
+    (DLQ-8, PROJ-9)."""
 
     kind = "rejected"
 
     def __init__(self, name: str) -> None:
         self.name = name
-        super().__init__(f"Dead letter {name} is being replayed by another call")
+        what = name if name.startswith("projector:") else f"Dead letter {name}"
+        super().__init__(f"{what} is being replayed by another call")
 
 
 class Overloaded(AngzarrError):

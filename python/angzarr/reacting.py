@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 from angzarr import projectors
 from angzarr.config import Config
-from angzarr.coordinators.consumers import Consumers, ConsumerSpec
+from angzarr.coordinators.consumers import Consumers, ConsumerSpec, ConsumerState
 from angzarr.coordinators.delivery import DeliveryOptions
 from angzarr.coordinators.destinations import Destinations
 from angzarr.coordinators.duties import Duties, Duty
@@ -33,19 +33,21 @@ from angzarr.coordinators.options import (
 from angzarr.coordinators.process_manager import ProcessManagerCoordinator
 from angzarr.coordinators.projector import ProjectorCoordinator, Publish, plain_projector
 from angzarr.coordinators.reaction import Means
+from angzarr.coordinators.replays import replay_in_place
 from angzarr.coordinators.saga import SagaCoordinator
 from angzarr.coordinators.sync_projectors import Projecting as RequestedProjector
 from angzarr.coordinators.synchronous import Reacting as RequestedReaction
 from angzarr.coordinators.synchronous import Synchronous
 from angzarr.coordinators.turns import Turns
 from angzarr.deadletters.filesystem import FilesystemDeadLetters
-from angzarr.errors import DeadLetterRefused, InvalidInput
+from angzarr.errors import DeadLetterRefused, InvalidInput, ReplayRunning
 from angzarr.handlers.projector import Projector
 from angzarr.ports.clock import Clock
 from angzarr.ports.components import ProcessManager, Saga, Upcaster
 from angzarr.ports.components import Projector as ProjectorPort
 from angzarr.ports.dead_letters import DeadLetterQueue
 from angzarr.ports.event_store import EventStore
+from angzarr.ports.read_store import Progress
 from angzarr.ports.stores import Stores
 from angzarr.routing import Commands
 
@@ -107,6 +109,7 @@ class Reacting:
         default_factory=list[ProcessManagerCoordinator]
     )
     projectors: list[ProjectorCoordinator] = field(default_factory=list[ProjectorCoordinator])
+    replays: dict[str, asyncio.Task[None]] = field(default_factory=dict[str, "asyncio.Task[None]"])
 
     async def start(self) -> None:
         """Open read stores, feed consumers from the log, and fulfil obligations.
@@ -121,6 +124,9 @@ class Reacting:
 
     async def stop(self) -> None:
         """Finish what runs, store cursors, and let go (OPS-3); whatever fails on the way."""
+        for replay in tuple(self.replays.values()):
+            replay.cancel()
+            await asyncio.gather(replay, return_exceptions=True)
         async with contextlib.AsyncExitStack() as stack:
             for projector in self.projectors:
                 stack.push_async_callback(projector.close)
@@ -144,6 +150,34 @@ class Reacting:
             ):
                 return
             await asyncio.sleep(LOOK_S)
+
+    def states(self) -> Mapping[str, ConsumerState]:
+        """How each consumer is doing, by name."""
+        return self.consumers.states()
+
+    async def replay(
+        self, projector: str, *, publishes: bool = False, progress: Progress | None = None
+    ) -> None:
+        """Delete the rows of a projector that is fed here, and feed it the log from its beginning
+        (PROJ-9); returns when it has come to where the log ended, and goes on when the caller goes.
+
+        projector: its bare name. publishes: whether projections are published meanwhile. Raises
+        InvalidInput for an unknown one, ReplayRunning, NotPermitted while another process feeds it.
+        """
+        found = next((item for item in self.projectors if item.name == projector), None)
+        if found is None:
+            known = ", ".join(item.name for item in self.projectors) or "none"
+            raise InvalidInput("name", f"a projector of this process: {known}", projector)
+        if projector in self.replays:
+            raise ReplayRunning(found.component)
+        task = asyncio.get_running_loop().create_task(
+            replay_in_place(
+                found, self.consumers, self.events, publishes=publishes, progress=progress
+            )
+        )
+        self.replays[projector] = task
+        task.add_done_callback(lambda _: self.replays.pop(projector, None))
+        await asyncio.shield(task)
 
     async def redeliver(self, component: str, book: bytes) -> None:
         """Dead events to their component once more (DLQ-10). Raises what the delivery fails of,

@@ -74,6 +74,7 @@ async def serve(
         parts.stores,
         endpoints={name: c.endpoint for name, c in parts.components.items()},
         clock=parts.clock,
+        workers=parts.reacting,
     )
     store = _store_service(parts)
     rpcs = (*admin.rpcs(), *_reaction_rpcs(parts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -49,11 +50,15 @@ Run = Callable[..., Result]
 
 @pytest.fixture(autouse=True)
 def _own_modules(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """Modules loaded by path are forgotten again; the working directory is the test's own."""
+    """Modules loaded by path, and levels of the log, are forgotten again; the working directory
+    is the test's own."""
     before = set(sys.modules)
+    logger = logging.getLogger("angzarr")
+    level = logger.level
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
     yield
+    logger.setLevel(level)
     for name in set(sys.modules) - before:
         if str(tmp_path) in (getattr(sys.modules[name], "__file__", None) or ""):
             del sys.modules[name]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sqlite3
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from tests.cli.conftest import BANK, Run
 from angzarr import App
 from angzarr.cli.loading import load_app
 from angzarr.cli.payloads import Payloads
+from angzarr.sync_bridge import LoopThread
 
 STATEMENT = (
     BANK
@@ -261,3 +264,71 @@ def test_a_place_in_the_configuration_wins(run: Run, filled: Path, tmp_path: Pat
     assert done.exit_code == 0, done.stderr
     assert lines("elsewhere/rows.sqlite") == [1, 2, 3]
     assert not Path("statement.sqlite").exists()
+
+
+@pytest.fixture
+def served(module: Path, tmp_path: Path) -> Iterator[str]:
+    """Where the module is served with its projectors, on a store with three deposits."""
+    deposit(1, 2, 3)
+    app = load_app(str(module))
+    app.configure({"storage.path": str(tmp_path / "data")})
+    thread = LoopThread()
+    thread.run(app.start())
+    thread.run(app.settled())
+    server = thread.run(app.serve(port=0))
+    yield server.addresses[0]
+    thread.run(server.stop(0))
+    thread.run(app.stop())
+    thread.close()
+
+
+@pytest.mark.spec("PROJ-17")
+def test_a_read_model_is_built_and_switched_while_its_server_runs(
+    run: Run, served: str, module: Path
+) -> None:
+    with contextlib.closing(sqlite3.connect("statement.sqlite")) as db, db:
+        db.execute("DELETE FROM line WHERE cents = 2")
+    store = ("--store", f"grpc://{served}")
+
+    assert run("projectors", "replay", module, "statement", *store).exit_code == 0
+    compared = run("projectors", "compare", module, "statement", *store)
+    assert (compared.exit_code, lines()) == (1, [1, 3])
+    assert run("projectors", "switch", module, "statement", *store).exit_code == 0
+
+    assert lines() == [1, 2, 3]
+
+
+def test_a_store_that_a_server_has_open_is_reached_by_its_server(
+    run: Run, served: str, module: Path, tmp_path: Path
+) -> None:
+    done = run("projectors", "list", module, "--data", tmp_path / "data")
+
+    assert done.exit_code == 4
+    assert "--store grpc://HOST:PORT" in done.stderr
+
+
+@pytest.mark.spec("PROJ-9")
+def test_a_server_replays_its_projector_in_place(run: Run, served: str, module: Path) -> None:
+    Path("log.txt").write_text("999\n")
+
+    done = run("projectors", "replay", module, "log", "--in-place", "--address", served)
+
+    assert done.exit_code == 0, done.stderr
+    assert Path("log.txt").read_text().split() == ["1", "2", "3"]
+
+
+def test_an_address_is_for_a_replay_in_place(run: Run, module: Path) -> None:
+    done = run("projectors", "replay", module, "log", "--address", "127.0.0.1:9")
+
+    assert done.exit_code == 2
+    assert "--in-place" in done.stderr
+
+
+def test_doctor_shows_how_far_the_consumers_of_a_server_are(
+    run: Run, served: str, tmp_path: Path
+) -> None:
+    done = run("doctor", "--data", tmp_path / "data", "--address", served)
+
+    assert done.exit_code == 0
+    assert "projector-statement" in done.stdout
+    assert "at 3, 0 behind" in done.stdout

@@ -52,9 +52,17 @@ class HandlerProcess:
 @pytest.fixture
 def folder() -> Iterator[pathlib.Path]:
     """A folder whose path leaves room for a socket's name."""
+    with short_folder() as path:
+        yield path
+
+
+@contextlib.contextmanager
+def short_folder() -> Iterator[pathlib.Path]:
     path = pathlib.Path(tempfile.mkdtemp(prefix="angzarr-"))
-    yield path
-    shutil.rmtree(path)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
 
 
 StartHandler = Callable[..., HandlerProcess]
@@ -63,6 +71,29 @@ StartHandler = Callable[..., HandlerProcess]
 @pytest.fixture
 def start_handler(peer: pathlib.Path, folder: pathlib.Path) -> Iterator[StartHandler]:
     """Start a component in a style of peer_handler.py, on a Unix socket or on TCP."""
+    with handlers(peer, folder) as start:
+        yield start
+
+
+@pytest.fixture(scope="module")
+def running_handler(peer: pathlib.Path) -> Iterator[StartHandler]:
+    """A component in a style of peer_handler.py; started once, as it keeps nothing but its calls,
+    which are forgotten here.
+    """
+    with short_folder() as path, handlers(peer, path) as start:
+        known: dict[str, HandlerProcess] = {}
+
+        def run(style: str) -> HandlerProcess:
+            handler = known.get(style) or known.setdefault(style, start(style))
+            handler.calls.unlink(missing_ok=True)
+            return handler
+
+        yield run
+
+
+@contextlib.contextmanager
+def handlers(peer: pathlib.Path, folder: pathlib.Path) -> Iterator[StartHandler]:
+    """What starts components; they end with the context."""
     started: list[HandlerProcess] = []
 
     def start(style: str, *, transport: str = "uds") -> HandlerProcess:
@@ -85,9 +116,11 @@ def start_handler(peer: pathlib.Path, folder: pathlib.Path) -> Iterator[StartHan
         started.append(handler)
         return handler
 
-    yield start
-    for handler in started:
-        handler.end()
+    try:
+        yield start
+    finally:
+        for handler in started:
+            handler.end()
 
 
 def free_port() -> int:
@@ -128,6 +161,11 @@ class Coordinator:
         out, err = await process.communicate()
         assert process.returncode == 0, err.decode()
         return json.loads(out)
+
+    async def redeliver(self, consumer: str, book: Any) -> None:
+        """Deliver a book of the log once more, as after a crash before the cursor was stored."""
+        reacting = self.app._parts.reacting
+        await reacting.consumers.redeliver(consumer, book.SerializeToString())
 
 
 StartCoordinator = Callable[..., Awaitable[Coordinator]]

@@ -10,8 +10,8 @@ import uuid
 import angzarr_client as a
 import grpc
 from angzarr_client.errors import GRPCError
-from angzarr_client.proto.angzarr import command_handler_pb2, types_pb2
-from angzarr_client.proto.examples import player_pb2, poker_types_pb2
+from angzarr_client.proto.angzarr import command_handler_pb2, projector_pb2, types_pb2
+from angzarr_client.proto.examples import player_pb2, poker_types_pb2, table_pb2
 from google.protobuf import wrappers_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -49,6 +49,8 @@ def plain(book) -> dict:
 def page_of(page) -> dict:
     deposited, registered = player_pb2.FundsDeposited(), player_pb2.PlayerRegistered()
     is_deposit, is_registration = page.event.Unpack(deposited), page.event.Unpack(registered)
+    added = table_pb2.ChipsAdded()
+    is_addition = page.event.Unpack(added)
     return {
         "sequence": page.header.sequence,
         "has_header": page.HasField("header"),
@@ -57,6 +59,7 @@ def page_of(page) -> dict:
         "type_url": page.event.type_url,
         "balance": deposited.new_balance.amount if is_deposit else None,
         "name": registered.display_name if is_registration else None,
+        "stack": added.new_stack if is_addition else None,
     }
 
 
@@ -217,6 +220,77 @@ def short_upcast(client):
     send(client, registration(), 0)
     builder = command(client.command_handler, deposit(5)).with_sequence(1)
     return [outcome(builder.execute), None]
+
+
+def deposits(client):
+    """A registration and deposits per root, as the next argument lists them: amount, and where they
+    are wanted root, correlation_id, edition and sync_mode. Their answers, or their errors.
+    """
+    registered, found = set(), []
+    for item in json.loads(sys.argv[3]):
+        root = uuid.UUID(hex=item.get("root", ROOT.hex))
+        messages = [] if root in registered else [registration()]
+        registered.add(root)
+        for message in (*messages, deposit(item["amount"])):
+            builder = command(client.command_handler, message, root=root)
+            book = builder.with_merge_strategy(types_pb2.MERGE_AGGREGATE_HANDLES).build()
+            book.cover.correlation_id = item.get("correlation_id", "c-1")
+            if "edition" in item and isinstance(message, player_pb2.DepositFunds):
+                book.cover.edition.name = item["edition"]
+            mode = item.get("sync_mode", types_pb2.SYNC_MODE_ASYNC)
+            request = types_pb2.CommandRequest(command=book, sync_mode=mode)
+            found.append(answered(client, request))
+    return found
+
+
+def answered(client, request) -> dict:
+    """The response, with what followed from it, or the error."""
+    try:
+        response = client.command_handler.handle_command(request)
+    except GRPCError as error:
+        return {"code": error.code.name, "text": error.details}
+    return plain(response.events) | {
+        "projections": [projection_of(found) for found in response.projections],
+        "cascade_errors": [found.error_message for found in response.cascade_errors],
+    }
+
+
+def projection_of(found) -> dict:
+    count = table_pb2.ChipsAdded()
+    found.projection.Unpack(count)
+    return {
+        "projector": found.projector,
+        "sequence": found.sequence,
+        "domain": found.cover.domain,
+        "root": found.cover.root.value.hex(),
+        "count": count.new_stack,
+    }
+
+
+def books(client):
+    """Streams, each as domain, root and edition."""
+    found = []
+    for domain, root, edition in json.loads(sys.argv[3]):
+        query = a.QueryBuilder(client.query, domain, uuid.UUID(hex=root))
+        found.append(plain(query.edition(edition).get_event_book()))
+    return found
+
+
+def speculate_projector(client):
+    """A projector's speculation; its error."""
+    book = types_pb2.EventBook()
+    book.cover.domain, book.cover.root.value = "player", ROOT.bytes
+    page = book.pages.add()
+    page.event.Pack(player_pb2.FundsDeposited())
+    try:
+        return plain_projection(client, book)
+    except GRPCError as error:
+        return {"code": error.code.name, "text": error.details}
+
+
+def plain_projection(client, book) -> dict:
+    request = projector_pb2.SpeculateProjectorRequest(events=book)
+    return projection_of(client.speculative.projector(request))
 
 
 def prefixes(client):

@@ -1,15 +1,16 @@
 """A component written with the published client, run in its environment: `peer_handler.py STYLE`.
 
 Styles: `router` (functions) and `class` (its rich model); `echo`, a router whose answers repeat the
-prior pages; `upcaster`, and `upcaster-short`, which loses a page. It listens where its environment
-variables say. The domain is `player`, the messages are the client's own examples. Each command that
-is decided on becomes a line of the file CALLS.
+prior pages; `upcaster`, and `upcaster-short`, which loses a page; and those of peer_reactor.py. It
+listens where its environment variables say. The domain is `player`, the messages are the client's
+own examples. Each command that is decided on becomes a line of the file CALLS.
 """
 
 import os
 import pathlib
 import sys
 
+import peer_reactor
 import structlog
 from angzarr_client import (
     CommandHandler,
@@ -173,7 +174,7 @@ def main(style: str) -> None:
         handler = UpcasterHandler("upcaster-player", "player")
         handler = handler.with_handle(lambda pages: lift(pages)[lose:])
         run_upcaster_server("upcaster-player", PORT, handler, logger=logger)
-    else:
+    elif not peer_reactor.main(style, PORT, Player):
         sys.exit(f"unknown style {style!r}")
 
 

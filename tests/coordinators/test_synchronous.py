@@ -574,3 +574,21 @@ async def test_a_refused_command_gives_the_turn_back(world):
         await world.send("no", mode=SIMPLE)
 
     assert await is_free(world, projector)
+
+
+@pytest.mark.spec("PROJ-16")
+async def test_a_caller_that_goes_while_turns_are_taken_gives_them_back(world):
+    first = world.projector("projector:a")
+    second = world.projector("projector:b")
+    async with world.turns.alone(second.consumer, ORDERS):
+        # In a context of its own: who has a turn may have it again.
+        sending = asyncio.get_running_loop().create_task(
+            world.send(mode=SIMPLE), context=contextvars.Context()
+        )
+        while await is_free(world, first):
+            pass
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
+
+        async with world.turns.alone(first.consumer, ORDERS):
+            pass

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from angzarr import errors, wire
+from angzarr.coordinators.consumers import ConsumerState
 from angzarr.ports.stores import StoreFacts
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.client_transport import GrpcTransport
@@ -122,3 +124,78 @@ async def test_caller_from_another_machine_is_not_permitted(
         await transport.unary(STATUS, b"")
     with pytest.raises(errors.NotPermitted):
         await backup(transport, "/tmp/x")
+
+
+class FakeWorkers:
+    """One consumer, and one projector whose replay takes two steps."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, bool]] = []
+
+    def states(self) -> dict[str, ConsumerState]:
+        return {"saga-shipping": ConsumerState(40, 2, (0,), 1, "no trucks")}
+
+    async def replay(
+        self,
+        projector: str,
+        *,
+        publishes: bool = False,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        if projector != "statement":
+            raise errors.InvalidInput("name", "a projector of this process: statement", projector)
+        self.asked.append((projector, publishes))
+        assert progress is not None
+        progress(21, 42)
+        await asyncio.sleep(0)
+        progress(42, 42)
+
+
+@asynccontextmanager
+async def serving(workers: FakeWorkers | None) -> AsyncIterator[GrpcTransport]:
+    admin = Admin(FakeStores(), workers=workers)  # type: ignore[arg-type]
+    async with Server(admin=admin, options=ServerOptions(port=0, grace_s=0)) as server:
+        transport = GrpcTransport(server.addresses[0])
+        yield transport
+        await transport.close()
+
+
+async def replay(transport: GrpcTransport, name: str) -> list[wire.ReplayProgress]:
+    request = wire.ReplayProjectorRequest(name=name, publishes=True).SerializeToString()
+    stream = transport.stream("/angzarr.AdminService/ReplayProjector", request)
+    return [wire.ReplayProgress.FromString(data) async for data in stream]
+
+
+async def test_status_tells_how_far_each_consumer_is_and_what_it_met() -> None:
+    async with serving(FakeWorkers()) as transport:
+        status = wire.ServerStatus.FromString(await transport.unary(STATUS, b""))
+
+    assert list(status.consumers) == [
+        wire.ConsumerStatus(
+            name="saga-shipping",
+            position=40,
+            lag=2,
+            is_leading=True,
+            waiting=1,
+            last_error="no trucks",
+        )
+    ]
+
+
+@pytest.mark.spec("PROJ-9")
+async def test_a_replay_reports_progress_and_completion() -> None:
+    workers = FakeWorkers()
+    async with serving(workers) as transport:
+        steps = await replay(transport, "statement")
+
+    assert workers.asked == [("statement", True)]
+    assert steps[-1] == wire.ReplayProgress(done=42, total=42, is_complete=True)
+    assert sum(step.is_complete for step in steps) == 1
+
+
+@pytest.mark.spec("PROJ-9")
+@pytest.mark.parametrize("workers", [FakeWorkers(), None])
+async def test_a_replay_of_an_unknown_projector_is_refused(workers: FakeWorkers | None) -> None:
+    async with serving(workers) as transport:
+        with pytest.raises(errors.InvalidInput, match="name"):
+            await replay(transport, "orders")

@@ -124,6 +124,7 @@ async def test_deadline_that_passes_ends_the_call_here_and_there() -> None:
 async def test_peer_may_end_a_call_before_its_requests_end() -> None:
     class Hasty(Words):
         async def Talk(self, requests: object, context: Any) -> None:
+            await context.read()
             await context.write(word("enough"))
 
     async with behind(ours, Hasty()) as client:

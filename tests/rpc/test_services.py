@@ -12,8 +12,9 @@ import grpc.aio
 import pytest
 
 from angzarr import errors
+from angzarr.ports.components import CallContext
 from angzarr.rpc import status
-from angzarr.rpc.services import is_local_peer
+from angzarr.rpc.services import is_local_peer, process_manager_rpcs, projector_rpcs, saga_rpcs
 
 Serve = Callable[..., Awaitable[Any]]
 COMMANDS = "/angzarr.CommandHandlerCoordinatorService/"
@@ -44,6 +45,41 @@ async def test_command_method_gives_the_coordinator_the_very_bytes(
 
     assert answer == b"\xff not protobuf"
     assert [seen[:2] for seen in served.commands.seen] == [(called, b"\xff not protobuf")]
+
+
+class Answers:
+    """A coordinator whose every call answers with its name and its request."""
+
+    def __getattr__(self, name: str) -> Callable[[bytes, CallContext], Awaitable[bytes]]:
+        async def answer(request: bytes, _context: CallContext) -> bytes:
+            return name.encode() + request
+
+        return answer
+
+
+@pytest.mark.spec("WIRE-1", "WIRE-15")
+@pytest.mark.parametrize(
+    ("method", "called"),
+    [
+        ("SagaCoordinatorService/Execute", b"execute"),
+        ("SagaCoordinatorService/ExecuteSpeculative", b"execute_speculative"),
+        ("ProcessManagerCoordinatorService/Handle", b"handle"),
+        ("ProcessManagerCoordinatorService/HandleSpeculative", b"handle_speculative"),
+        ("ProjectorCoordinatorService/HandleSync", b"handle_sync"),
+        ("ProjectorCoordinatorService/Handle", b"handle"),
+        ("ProjectorCoordinatorService/HandleSpeculative", b"handle_speculative"),
+    ],
+)
+async def test_methods_of_reactions_give_the_coordinator_the_very_bytes(
+    opened: Callable[..., Awaitable[Any]], method: str, called: bytes
+) -> None:
+    all_of_them = Answers()
+    rpcs = (saga_rpcs, process_manager_rpcs, projector_rpcs)
+    peer = await opened(*(rpc for make in rpcs for rpc in make(all_of_them)))
+
+    answer = await peer.channel.unary_unary(f"/angzarr.{method}")(b"\xff not protobuf")
+
+    assert answer == called + b"\xff not protobuf"
 
 
 @pytest.mark.spec("WIRE-1")

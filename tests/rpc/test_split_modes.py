@@ -15,7 +15,7 @@ from angzarr.errors import CommandRejected
 from ..coordinators.test_error_modes import *
 from .splitting import SplitWorld
 
-pytestmark = pytest.mark.spec("DEP-12")
+pytestmark = pytest.mark.spec("DEP-12", "SYNC-11")
 
 
 @pytest.fixture

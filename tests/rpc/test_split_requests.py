@@ -17,7 +17,7 @@ from ..coordinators.test_synchronous import *
 from ..coordinators.test_synchronous import ORDERS, SIMPLE
 from .splitting import SplitWorld
 
-pytestmark = pytest.mark.spec("DEP-12")
+pytestmark = pytest.mark.spec("DEP-12", "SYNC-11")
 
 
 @pytest.fixture

@@ -29,21 +29,41 @@ class GetStatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class ReplayProjectorRequest(_message.Message):
+    __slots__ = ("name", "publishes")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    PUBLISHES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    publishes: bool
+    def __init__(self, name: _Optional[str] = ..., publishes: _Optional[bool] = ...) -> None: ...
+
+class ReplayProgress(_message.Message):
+    __slots__ = ("done", "total", "is_complete")
+    DONE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_FIELD_NUMBER: _ClassVar[int]
+    IS_COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    done: int
+    total: int
+    is_complete: bool
+    def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., is_complete: _Optional[bool] = ...) -> None: ...
+
 class ServerStatus(_message.Message):
-    __slots__ = ("version", "process_id", "started_at", "addresses", "store", "components")
+    __slots__ = ("version", "process_id", "started_at", "addresses", "store", "components", "consumers")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
     ADDRESSES_FIELD_NUMBER: _ClassVar[int]
     STORE_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
+    CONSUMERS_FIELD_NUMBER: _ClassVar[int]
     version: str
     process_id: int
     started_at: _timestamp_pb2.Timestamp
     addresses: _containers.RepeatedScalarFieldContainer[str]
     store: StoreStatus
     components: _containers.RepeatedCompositeFieldContainer[ComponentStatus]
-    def __init__(self, version: _Optional[str] = ..., process_id: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., addresses: _Optional[_Iterable[str]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ..., components: _Optional[_Iterable[_Union[ComponentStatus, _Mapping]]] = ...) -> None: ...
+    consumers: _containers.RepeatedCompositeFieldContainer[ConsumerStatus]
+    def __init__(self, version: _Optional[str] = ..., process_id: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., addresses: _Optional[_Iterable[str]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ..., components: _Optional[_Iterable[_Union[ComponentStatus, _Mapping]]] = ..., consumers: _Optional[_Iterable[_Union[ConsumerStatus, _Mapping]]] = ...) -> None: ...
 
 class StoreStatus(_message.Message):
     __slots__ = ("url", "is_durable", "format_version", "size_bytes", "log_head", "details")
@@ -77,3 +97,19 @@ class ComponentStatus(_message.Message):
     endpoint: str
     is_serving: bool
     def __init__(self, name: _Optional[str] = ..., endpoint: _Optional[str] = ..., is_serving: _Optional[bool] = ...) -> None: ...
+
+class ConsumerStatus(_message.Message):
+    __slots__ = ("name", "position", "lag", "is_leading", "waiting", "last_error")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    POSITION_FIELD_NUMBER: _ClassVar[int]
+    LAG_FIELD_NUMBER: _ClassVar[int]
+    IS_LEADING_FIELD_NUMBER: _ClassVar[int]
+    WAITING_FIELD_NUMBER: _ClassVar[int]
+    LAST_ERROR_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    position: int
+    lag: int
+    is_leading: bool
+    waiting: int
+    last_error: str
+    def __init__(self, name: _Optional[str] = ..., position: _Optional[int] = ..., lag: _Optional[int] = ..., is_leading: _Optional[bool] = ..., waiting: _Optional[int] = ..., last_error: _Optional[str] = ...) -> None: ...

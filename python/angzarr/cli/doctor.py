@@ -190,7 +190,21 @@ async def _ask(address: str, locked: StoreLocked) -> Table | Text:
     for component in status.components:
         state = "serving" if component.is_serving else "not serving"
         table.add_row(component.name, f"{component.endpoint}, {state}")
+    for consumer in status.consumers:
+        table.add_row(consumer.name, Text(_progress(consumer)))
     return table
+
+
+def _progress(consumer: wire.ConsumerStatus) -> str:
+    """How far a consumer has come in the log, and what keeps it."""
+    said = [f"at {consumer.position:,}, {consumer.lag:,} behind"]
+    if not consumer.is_leading:
+        said.append("another process feeds it")
+    if consumer.waiting:
+        said.append(f"{consumer.waiting:,} streams wait")
+    if consumer.last_error:
+        said.append(consumer.last_error)
+    return "; ".join(said)
 
 
 def _facts(facts: StoreFacts, log_head: int) -> Table:

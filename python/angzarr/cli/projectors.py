@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from angzarr import projectors
+from angzarr import projectors, wire
 from angzarr.app import App
 from angzarr.assembly import open_store
 from angzarr.cli import options
@@ -31,6 +31,7 @@ from angzarr.ports.read_store import Comparison, Progress, TableDifference
 from angzarr.ports.stores import Stores
 
 DIFFERENT: Final = FAILED
+REPLAY: Final = "/angzarr.AdminService/ReplayProjector"
 PIPE_COLUMNS: Final = 160
 FAILURES_SHOWN: Final = 10
 
@@ -80,6 +81,9 @@ def replay(
         bool,
         typer.Option("--pass-failures", help="Leave out events that the projector fails on."),
     ] = False,
+    address: Annotated[
+        str, typer.Option("--address", "-a", help="With --in-place: the server that feeds it.")
+    ] = "",
     config: options.ConfigFile = None,
     data: options.Data = None,
     store: options.Store = "",
@@ -87,9 +91,17 @@ def replay(
     """Build a read model anew, from all events.
 
     It is built beside the one that serves, which is left alone; `compare` shows how they differ,
-    and `switch` puts the new one in place. With --in-place no server may feed the projector.
+    and `switch` puts the new one in place. With --in-place the server at --address deletes the rows
+    and reads the log into the same place; without an address no server may feed the projector.
     """
-    with told():
+    if address and not in_place:
+        raise fail("--address is for --in-place; beside, any process can build it: --store", USAGE)
+    with told(address):
+        if address:
+            with count_bar(f"replaying {name}") as progress:
+                asyncio.run(_ask(address, name, progress))
+            typer.echo(f"{name} is replayed")
+            return
         found = _loaded(module, config, data, store)
         cls = _named(found, name)
         if not in_place:
@@ -189,6 +201,23 @@ async def _replay_in_place(found: App, cls: type[Projector], progress: Progress)
             await replay_at_rest(coordinator, opened, progress=progress)
         finally:
             await coordinator.close()
+
+
+async def _ask(address: str, name: str, progress: Progress) -> None:
+    """Have the server at the address replay one of its projectors in place."""
+    from angzarr.rpc.client_transport import GrpcTransport
+
+    transport = GrpcTransport(address)
+    latest = wire.ReplayProgress()
+    try:
+        request = wire.ReplayProjectorRequest(name=name).SerializeToString()
+        async for data in transport.stream(REPLAY, request):
+            latest = wire.ReplayProgress.FromString(data)
+            progress(latest.done, latest.total)
+    finally:
+        await transport.close()
+    if not latest.is_complete:
+        raise fail("the server ended before the replay; it goes on at its next start", FAILED)
 
 
 async def _compare(found: App, cls: type[Projector], progress: Progress) -> Comparison:

@@ -267,8 +267,7 @@ class CommandCoordinator:
             if (known := await self._pipeline.accepted(call)) is not None:
                 return await self._repeated(call, known)  # before it is parked
             raise await self._mismatch(call, loaded)
-        answer = await self._pipeline.ask(call, loaded.view)
-        response = _events_of(books.parse(wire.BusinessResponse, answer))
+        response = _events_of(await self._pipeline.decide(call, loaded.view))
         written = await self._decide(call, loaded, response, b"", is_tested=verdict is Verdict.TEST)
         return books.book_bytes(
             call.cover,

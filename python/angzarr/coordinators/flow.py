@@ -38,6 +38,12 @@ class Flow:
     def is_cascade(self) -> bool:
         return self.sync_mode == wire.SYNC_MODE_CASCADE
 
+    @property
+    def has_to_be_undone(self) -> bool:
+        """Whether a failure has to be told to all that was executed, so that all must be known."""
+        is_compensate = self.error_mode == wire.CASCADE_ERROR_COMPENSATE
+        return self.is_cascade and is_compensate and not self.cascade_id
+
 
 LOG_DELIVERY: Final = Flow()
 

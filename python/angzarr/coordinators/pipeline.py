@@ -204,6 +204,17 @@ class Pipeline:
             if decision is not None:
                 raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
 
+    async def decide(self, call: Call, view: View) -> wire.BusinessResponse:
+        """The handler's answer to the call on what it sees (CMD-24)."""
+        component = call.component
+        if component.deciding is None:
+            return books.parse(wire.BusinessResponse, await self.ask(call, view))
+        if call.is_deferred:
+            check_room(call.command, view.next_sequence, call.cover)
+        return await component.run(
+            component.deciding.decide, view.message, call.command, call.context
+        )
+
     async def ask(self, call: Call, view: View) -> bytes:
         """The handler's encoded answer to the call on what it sees (CMD-24)."""
         command = call.command
@@ -302,13 +313,18 @@ class Pipeline:
 
 def stamped(command: wire.CommandBook, sequence: int, cover: Cover) -> wire.CommandBook:
     """A copy of a deferred command, its pages numbered from `sequence` on (CMD-24)."""
-    if sequence + len(command.pages) - 1 > SEQUENCE_MAX:
-        raise SequenceExhausted(cover)
+    check_room(command, sequence, cover)
     copy = wire.CommandBook()
     copy.CopyFrom(command)
     for index, page in enumerate(copy.pages):
         page.header.sequence = sequence + index
     return copy
+
+
+def check_room(command: wire.CommandBook, sequence: int, cover: Cover) -> None:
+    """SequenceExhausted unless the command's pages can be numbered from `sequence` on."""
+    if sequence + len(command.pages) - 1 > SEQUENCE_MAX:
+        raise SequenceExhausted(cover)
 
 
 def checked_cascade(request: wire.CommandRequest) -> str:

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from angzarr import wire
-from angzarr.coordinators import books, failures, provenance
+from angzarr.coordinators import books, failures, names, provenance
 from angzarr.coordinators.destinations import Destinations
 from angzarr.coordinators.failures import Meaning
 from angzarr.coordinators.flow import DEPTH, Executed, Flow, Outcome, Refused
@@ -22,6 +22,7 @@ from angzarr.coordinators.settlements import Settlements, Worker
 from angzarr.cover import COMMAND, FACT, Cover, Provenance
 from angzarr.errors import (
     AngzarrError,
+    ReactionUnknown,
     RemoteError,
     SequenceExhausted,
     StoreClosed,
@@ -167,9 +168,22 @@ class Reaction:
             if meaning in (Meaning.MISMATCH, Meaning.RESEND) and not is_last:
                 round_.again.add(meaning)
                 round_.held.add(output.stream)
+            elif meaning is Meaning.RESEND:
+                round_.held.add(output.stream)
+                self._leave(error)
             else:
                 await self._refuse(output, error, is_parked=meaning is Meaning.PARKED)
         return round_
+
+    def _leave(self, error: AngzarrError) -> None:
+        """The destination can't be reached, and nobody knows whether it has executed the command.
+
+        So it is not rejected, which would make up for what may have happened: the reaction fails,
+        and runs again (SAGA-12). Raises ReactionUnknown where a failure has to be undone.
+        """
+        if self._flow.has_to_be_undone:
+            raise ReactionUnknown(names.label(self._source.component), str(error)) from error
+        self._failure = self._failure or error
 
     async def _try(self, output: Command, round_: _Round) -> AngzarrError | None:
         """Send one command; why it was not accepted."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 from angzarr import wire
@@ -18,7 +18,7 @@ from angzarr.coordinators.timers import TimerDuty
 from angzarr.coordinators.views import Views
 from angzarr.cover import MAIN, REJECTION, SCHEDULED, Cover, Provenance
 from angzarr.errors import AngzarrError, InvalidInput, OrchestrationFailed
-from angzarr.ports.components import CallContext, Saga, Subscription
+from angzarr.ports.components import CallContext, Reacting, Saga, Subscription
 from angzarr.ports.event_store import Book, Dropped, Obligation
 
 MADE_UP: Final = 65_536
@@ -38,6 +38,14 @@ class Delivered(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A book as a saga sees it, encoded and parsed."""
+
+    data: bytes
+    message: wire.EventBook
+
+
 class SagaCoordinator:
     """Drives one saga. Requests and answers are encoded messages of the 0.3 protocol.
 
@@ -47,6 +55,7 @@ class SagaCoordinator:
 
     def __init__(self, saga: Saga, means: Means) -> None:
         self._saga = saga
+        self._reacting = saga if isinstance(saga, Reacting) else None
         self._means = means
         self._views = Views(means.stores.events, means.upcasters)
         self._slots = Slots(
@@ -100,13 +109,14 @@ class SagaCoordinator:
         check_source(message, "SpeculateSagaRequest.request")
         source = outputs.source_of(self.name, message.source)
         flow = flow_of(message.sync_mode, message.cascade_error_mode, context)
-        data = await self._seen(message.source.SerializeToString(), source, flow)
+        book = _Seen(message.source.SerializeToString(), message.source)
+        seen = await self._seen(book, source, flow)
         supplied = message.destination_sequences
         missing = [domain for domain in self._domains() if domain not in supplied]
-        described = await self._describe(data, source, missing)
+        described = await self._describe(seen, source, missing)
         for domain, sequence in supplied.items():
             described[domain] = Described(b"", sequence)
-        answer = await self._handle(data, source, flow, described)
+        answer = await self._handle(seen, source, flow, described)
         for book in (*answer.commands, *answer.events):
             outputs.complete(book.cover, source)
         return answer.SerializeToString(deterministic=True)
@@ -151,53 +161,57 @@ class SagaCoordinator:
         source = outputs.source_of(self.name, message)
 
         async def run() -> Outputs:
-            return await self._run(data, source, flow)
+            return await self._run(seen, source, flow)
 
         try:
-            data = await self._seen(book, source, flow)
+            seen = await self._seen(_Seen(book, message), source, flow)
             made = await run()
         except AngzarrError as error:
             return Outcome(failure=error)
         timers_of = self._set_timer(source, flow)
         return await Reaction(self._means, source, flow, rerun=run, set_timer=timers_of).run(made)
 
-    async def _run(self, data: bytes, source: Source, flow: Flow) -> Outputs:
+    async def _run(self, seen: _Seen, source: Source, flow: Flow) -> Outputs:
         """One call of the handler with fresh numbers; its outputs, checked."""
-        described = await self._describe(data, source, self._domains())
-        answer = await self._handle(data, source, flow, described)
+        described = await self._describe(seen, source, self._domains())
+        answer = await self._handle(seen, source, flow, described)
         return outputs.read(
             source, answer.commands, answer.events, targets=self._targets(), described=described
         )
 
-    async def _seen(self, book: bytes, source: Source, flow: Flow) -> bytes:
+    async def _seen(self, book: _Seen, source: Source, flow: Flow) -> _Seen:
         """The book as the saga sees it: upcast where the source domain has an upcaster (UPC-2)."""
         if source.cover.domain not in self._means.upcasters:
             return book
-        view = await self._views.of(Book(book, 0, is_plain=True), source.cover, flow.context)
-        return view.data
+        stored = Book(book.data, 0, is_plain=True)
+        view = await self._views.of(stored, source.cover, flow.context)
+        return _Seen(view.data, view.message)
 
     async def _describe(
-        self, data: bytes, source: Source, domains: Sequence[str]
+        self, seen: _Seen, source: Source, domains: Sequence[str]
     ) -> dict[str, Described]:
         return await describe(
             self._means.destinations,
             domains,
             source,
             source.cover.root,
-            routed=lambda domain: self._saga.routed(domain, data),
+            routed=lambda domain: self._saga.routed(domain, seen.data),
         )
 
     async def _handle(
-        self, data: bytes, source: Source, flow: Flow, described: Mapping[str, Described]
+        self, seen: _Seen, source: Source, flow: Flow, described: Mapping[str, Described]
     ) -> wire.SagaResponse:
+        context = CallContext(flow.context.deadline_ns, metadata_of(flow, source.cover))
+        if self._reacting is not None:
+            numbers = {domain: at.sequence for domain, at in described.items()}
+            return await self._slots.run(self._reacting.react_to, seen.message, numbers, context)
         request = b"".join(
             (
-                books.frame(books.TAG_1, data),
+                books.frame(books.TAG_1, seen.data),
                 modes_bytes(flow.sync_mode, flow.error_mode),
                 map_bytes(described, _MAP_TAG),
             )
         )
-        context = CallContext(flow.context.deadline_ns, metadata_of(flow, source.cover))
         answer = await self._slots.run(self._saga.handle, request, context)
         return books.parse(wire.SagaResponse, answer)
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import ParamSpec, TypeVar
 
 from angzarr.errors import Overloaded
-from angzarr.ports.components import CallContext, CommandHandler
+from angzarr.ports.components import CallContext, CommandHandler, Deciding
 
+P = ParamSpec("P")
 T = TypeVar("T")
-
-Handle = Callable[[bytes, CallContext], Awaitable[T]]
 
 
 class Slots:
@@ -27,18 +26,20 @@ class Slots:
         self._waiting_max = waiting
         self._waiting: deque[asyncio.Future[None]] = deque()
 
-    async def run(self, handle: Handle[T], request: bytes, context: CallContext) -> T:
+    async def run(
+        self, handle: Callable[P, Awaitable[T]], *arguments: P.args, **options: P.kwargs
+    ) -> T:
         """`handle` in a slot; Overloaded when too many wait."""
-        await self._acquire()
+        if self._free:
+            self._free -= 1
+        else:
+            await self._acquire()
         try:
-            return await handle(request, context)
+            return await handle(*arguments, **options)
         finally:
             self._release()
 
     async def _acquire(self) -> None:
-        if self._free:
-            self._free -= 1
-            return
         if len(self._waiting) >= self._waiting_max:
             raise Overloaded(f"queue of {self.name}", self._waiting_max)
         turn = asyncio.get_running_loop().create_future()
@@ -69,15 +70,12 @@ class Component(Slots):
         super().__init__(handler.name, concurrency=concurrency, waiting=waiting)
         self.handler = handler
         self.is_local = handler.is_local
+        self.deciding = handler if isinstance(handler, Deciding) else None
         self.has_made_snapshots = False
 
     async def handle(self, request: bytes, context: CallContext) -> bytes:
         """CommandHandler.handle in a slot; Overloaded when too many wait."""
-        await self._acquire()
-        try:
-            return await self.handler.handle(request, context)
-        finally:
-            self._release()
+        return await self.run(self.handler.handle, request, context)
 
     async def replay(self, request: bytes, context: CallContext) -> bytes:
         """CommandHandler.replay in a slot; Overloaded when too many wait."""

@@ -43,21 +43,29 @@ class LocalCommandHandler:
         page or snapshot that does not, HandlerFailed for any other exception of the user's code.
         """
         contextual = parse(wire.ContextualCommand, request, "command")
-        book = contextual.events
-        state = self.table.load(book.snapshot if book.HasField("snapshot") else None, book.pages)
+        response = await self.decide(contextual.events, contextual.command, context)
+        return response.SerializeToString()
+
+    async def decide(
+        self, events: wire.EventBook, command: wire.CommandBook, context: CallContext
+    ) -> wire.BusinessResponse:
+        """The same on messages: ports.components.Deciding. Raises as `handle`."""
+        snapshot = events.snapshot if events.HasField("snapshot") else None
+        state = self.table.load(snapshot, events.pages)
         response = wire.BusinessResponse()
-        for page in contextual.command.pages:
+        pages = response.events.pages
+        for page in command.pages:
             answer = await self._decide(state, page)
             if isinstance(answer, Revocation):
-                return wire.BusinessResponse(revocation=answer.message()).SerializeToString()
+                return wire.BusinessResponse(revocation=answer.message())
             if answer is None:
                 continue
             for event in cast("tuple[object, ...]", answer if _is_many(answer) else (answer,)):
-                stored = response.events.pages.add().event
+                stored = pages.add().event
                 stored.type_url, stored.value = self.table.record(state, event)
-        if not response.events.pages and not _is_notification(contextual.command):
+        if not pages and not _is_notification(command):
             response.events.SetInParent()
-        return response.SerializeToString()
+        return response
 
     async def replay(self, request: bytes, context: CallContext) -> bytes:
         """ReplayRequest → ReplayResponse with the state after the request's pages.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 
@@ -71,25 +71,35 @@ class LocalSaga:
         does not parse, HandlerFailed for any other exception of the user's code.
         """
         outputs = await self.react(parse(wire.SagaHandleRequest, request, "request"))
-        return self._answer(outputs)
+        return self._answer(outputs).SerializeToString()
+
+    async def react_to(
+        self, source: wire.EventBook, next_sequences: Mapping[str, int], context: CallContext
+    ) -> wire.SagaResponse:
+        """The same on messages: ports.components.Reacting. Raises as `handle`."""
+        return self._answer(await self._outputs(source, next_sequences))
 
     async def refused(self, request: bytes, context: CallContext) -> bytes | None:
         """Notification of a rejected command → SagaResponse; None where no method takes the
         command, or has nothing to say to it (COMP-13). Raises as `handle`.
         """
         outputs = await self.make_up(parse(wire.Notification, request, "notification"))
-        return self._answer(outputs) if outputs else None
+        return self._answer(outputs).SerializeToString() if outputs else None
 
     async def react(self, request: wire.SagaHandleRequest) -> list[Output]:
         """The completed outputs, in the order in which the methods gave them."""
+        return await self._outputs(request.source, dict(request.destination_sequences))
+
+    async def _outputs(
+        self, source: wire.EventBook, next_sequences: Mapping[str, int]
+    ) -> list[Output]:
         table, me = self.table, self._made()
         outputs: list[Output] = []
 
         def take(handled: Handled, item: object) -> None:
             _add(outputs, item, self.place(me, handled), handled.who)
 
-        numbers = dict(request.destination_sequences)
-        await walk(table, table.reaction_to, me, request.source, numbers, take)
+        await walk(table, table.reaction_to, me, source, next_sequences, take)
         return outputs
 
     async def make_up(self, notification: wire.Notification) -> list[Output]:
@@ -138,13 +148,13 @@ class LocalSaga:
     def _place(self, targets: Targets, root: Callable[[str], bytes], since: datetime) -> Place:
         return Place(targets, root, since, self.table.wakes, self.table.domain)
 
-    def _answer(self, outputs: list[Output]) -> bytes:
+    def _answer(self, outputs: list[Output]) -> wire.SagaResponse:
         response = wire.SagaResponse()
         try:
             write(outputs, self.table.domain, response.commands, response.events)
         except Exception as error:
             raise self.table.failed("encoding what it returned", error) from error
-        return response.SerializeToString()
+        return response
 
 
 def _add(outputs: list[Output], item: object, place: Place, who: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
+
+from angzarr import wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,20 @@ class CommandHandler(Protocol):
         be told (CMD-21).
 
         b"" is the state of an empty stream.
+        """
+        ...
+
+
+@runtime_checkable
+class Deciding(Protocol):
+    """A CommandHandler in this process that takes messages as they are, so that nothing is encoded
+    only to be parsed again."""
+
+    async def decide(
+        self, events: wire.EventBook, command: wire.CommandBook, context: CallContext
+    ) -> wire.BusinessResponse:
+        """As CommandHandler.handle. The arguments stay as they are, the answer is the caller's.
+        Sequences of a deferred command are not filled in.
         """
         ...
 
@@ -110,6 +126,17 @@ class Saga(Protocol):
         """Notification of a rejected command of its own → SagaResponse with what makes up for it;
         None where it has no say, as every remote saga: the source is notified then (COMP-13).
         """
+        ...
+
+
+@runtime_checkable
+class Reacting(Protocol):
+    """A Saga in this process that takes messages as they are, as Deciding does."""
+
+    async def react_to(
+        self, source: wire.EventBook, next_sequences: Mapping[str, int], context: CallContext
+    ) -> wire.SagaResponse:
+        """As Saga.handle. The arguments stay as they are, the answer is the caller's."""
         ...
 
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from angzarr import wire
+from angzarr.coordinators.consumers import ConsumerState
 from angzarr.errors import InvalidInput
 from angzarr.ports.clock import Clock, SystemClock
 from angzarr.ports.components import CallContext
@@ -22,12 +23,31 @@ from angzarr.rpc.services import Rpc
 SERVICE: Final = "angzarr.AdminService"
 
 States = Callable[[], tuple[Sequence[str], Mapping[str, bool]]]
+Note = Callable[[int, int], None]
+
+
+class Workers(Protocol):
+    """What follows the log in this process."""
+
+    def states(self) -> Mapping[str, ConsumerState]:
+        """How each consumer is doing, by name."""
+        ...
+
+    async def replay(
+        self, projector: str, *, publishes: bool = False, progress: Note | None = None
+    ) -> None:
+        """Feed a projector the log from its beginning; returns when it has come to its end.
+
+        Raises InvalidInput for an unknown one.
+        """
+        ...
 
 
 class Admin:
     """Answers AdminService.
 
     endpoints: `local` or an address by component name. Addresses and states come from `attach`.
+    workers: None where nothing follows the log.
     """
 
     def __init__(
@@ -36,55 +56,56 @@ class Admin:
         *,
         endpoints: Mapping[str, str] | None = None,
         clock: Clock | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self._stores = stores
         self._endpoints = dict(endpoints or {})
         self._started_ns = (clock or SystemClock()).now_ns()
         self._states: States = lambda: ((), {})
+        self._workers = workers
 
     def attach(self, states: States) -> None:
         """Take the server's addresses and the states of its names from `states`."""
         self._states = states
 
     def rpcs(self) -> tuple[Rpc, ...]:
-        """Backup and GetStatus, both for callers on this machine only."""
+        """All methods, for callers on this machine only."""
         return (
             Rpc(service=SERVICE, method="Backup", stream=self._backup, is_local_only=True),
             Rpc(service=SERVICE, method="GetStatus", unary=self._get_status, is_local_only=True),
+            Rpc(service=SERVICE, method="ReplayProjector", stream=self._replay, is_local_only=True),
         )
 
     async def _backup(self, request: bytes, _context: CallContext) -> AsyncIterator[bytes]:
         target = Path(_parsed_target(request))
         if not target.is_absolute():
             raise InvalidInput("target", "an absolute path on the server's machine", target)
-        loop = asyncio.get_running_loop()
-        latest = wire.BackupProgress()
-        moved = asyncio.Event()
+        last = 0
+        async for done, total in _progress(lambda note: self._stores.backup(target, note)):
+            last = total
+            yield wire.BackupProgress(done_bytes=done, total_bytes=total).SerializeToString()
+        complete = wire.BackupProgress(done_bytes=last, total_bytes=last, is_complete=True)
+        yield complete.SerializeToString()
 
-        def note(done_bytes: int, total_bytes: int) -> None:
-            latest.done_bytes, latest.total_bytes = done_bytes, total_bytes
-            moved.set()
-
-        def progress(done_bytes: int, total_bytes: int) -> None:
-            loop.call_soon_threadsafe(note, done_bytes, total_bytes)
-
-        work = asyncio.ensure_future(self._stores.backup(target, progress))
-        work.add_done_callback(lambda _: moved.set())
+    async def _replay(self, request: bytes, _context: CallContext) -> AsyncIterator[bytes]:
         try:
-            while not work.done():
-                await moved.wait()
-                moved.clear()
-                if not work.done():
-                    yield latest.SerializeToString()
-            await work
-        finally:
-            work.cancel()
-        latest.is_complete = True
-        latest.done_bytes = max(latest.done_bytes, latest.total_bytes)
-        yield latest.SerializeToString()
+            asked = wire.ReplayProjectorRequest.FromString(request)
+        except DecodeError as error:
+            raise InvalidInput("request", "a ReplayProjectorRequest", error) from error
+        if self._workers is None:
+            raise InvalidInput("name", "a projector of this process, which has none", asked.name)
+        workers = self._workers
+        last = 0
+        async for done, total in _progress(
+            lambda note: workers.replay(asked.name, publishes=asked.publishes, progress=note)
+        ):
+            last = total
+            yield wire.ReplayProgress(done=done, total=total).SerializeToString()
+        yield wire.ReplayProgress(done=last, total=last, is_complete=True).SerializeToString()
 
     async def _get_status(self, _request: bytes, _context: CallContext) -> bytes:
         facts = self._stores.facts()
+        consumers = self._workers.states() if self._workers else dict[str, ConsumerState]()
         addresses, states = self._states()
         started_at = Timestamp()
         started_at.FromNanoseconds(self._started_ns)
@@ -107,8 +128,51 @@ class Admin:
                 )
                 for name, is_serving in states.items()
             ],
+            consumers=[
+                wire.ConsumerStatus(
+                    name=name,
+                    position=state.position,
+                    lag=state.lag,
+                    is_leading=state.is_leading,
+                    waiting=state.waiting,
+                    last_error=state.last_error,
+                )
+                for name, state in consumers.items()
+            ],
         )
         return status.SerializeToString()
+
+
+async def _progress(start: Callable[[Note], Awaitable[None]]) -> AsyncIterator[tuple[int, int]]:
+    """Run the work; (done, total) as it moves, and once at the end. The reader's end is its end.
+
+    start: is given what to call with (done, total), from any thread.
+    """
+    loop = asyncio.get_running_loop()
+    latest = 0, 0
+    moved = asyncio.Event()
+
+    def note(done: int, total: int) -> None:
+        nonlocal latest
+        latest = done, total
+        moved.set()
+
+    def progress(done: int, total: int) -> None:
+        loop.call_soon_threadsafe(note, done, total)
+
+    work = asyncio.ensure_future(start(progress))
+    work.add_done_callback(lambda _: moved.set())
+    try:
+        while not work.done():
+            await moved.wait()
+            moved.clear()
+            if not work.done():
+                yield latest
+        await work
+    finally:
+        work.cancel()
+    await asyncio.sleep(0)  # the last note is on its way through the loop
+    yield latest
 
 
 def _version() -> str:

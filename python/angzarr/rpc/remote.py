@@ -105,9 +105,10 @@ class Endpoint:
         return call(request, timeout=timeout_s(context), metadata=metadata)
 
     async def stream(self, path: str, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
-        """One call with many answers. Raises as `unary`, also between them."""
+        """One request, many answers, as `unary`; the call ends with the iteration."""
         start: grpc.aio.UnaryStreamMultiCallable[bytes, bytes] = self._channel.unary_stream(path)
-        call = start(request, timeout=timeout_s(context), metadata=forwarded(context.metadata))
+        metadata = forwarded(context.metadata) if context.metadata else None
+        call = start(request, timeout=timeout_s(context), metadata=metadata)
         try:
             async for answer in call:
                 yield answer

@@ -94,13 +94,8 @@ class RemoteReaction:
         found = error_of(error.code, error.message, ((KIND, error.error_kind),))
         if isinstance(found, StoreUnavailable):
             return found  # a refusal could not be recorded (COMP-3)
-        has_to_be_undone = (
-            flow.is_cascade
-            and flow.error_mode == wire.CASCADE_ERROR_COMPENSATE
-            and not flow.cascade_id
-        )
         has_begun = error.error_kind != "invalid_input" and error.code != "UNIMPLEMENTED"
-        if has_to_be_undone and has_begun:
+        if flow.has_to_be_undone and has_begun:
             return ReactionUnknown(names.label(self.name), error.message)
         return error
 

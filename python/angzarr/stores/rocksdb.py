@@ -114,9 +114,11 @@ class Engine:
         loop, mailbox = self._here()
         future: asyncio.Future[None] = loop.create_future()
         ticket = self.native.notify_after(mailbox.native, future, position)
+        timer = loop.call_later(wait_s, _end, future)  # asyncio.wait costs as much as the read
         try:
-            await asyncio.wait([future], timeout=wait_s)
+            await future
         finally:
+            timer.cancel()
             self.native.forget(ticket)
             future.cancel()
 
@@ -135,6 +137,11 @@ class Engine:
         except RuntimeError:
             self.native.log_head()  # StoreForked says more than that a fork has no loop
             raise
+
+
+def _end(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 class RocksStores:
