@@ -46,6 +46,8 @@ class ProjectorCoordinator:
     upcasters: by domain, where there are any. publish: takes projections; None publishes none.
     """
 
+    is_elsewhere = False
+
     def __init__(
         self,
         projector: Projector,
