@@ -64,6 +64,7 @@ class ProjectorCoordinator:
         self.subscriptions = projector.subscriptions
         self.is_synchronous = projector.is_synchronous
         self.concurrency = concurrency
+        self.editions = projector.editions
         self._editions = editions_of(projector.editions)
         self._filter = Filter(projector.subscriptions)
         self._target = target
