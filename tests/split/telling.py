@@ -27,7 +27,7 @@ REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 @dataclass
 class Told:
     """answers: by request. seen: after each part, after the last one when all have stopped, since
-    projectors that keep their rows themselves have positions stored late. cursors: of consumers then.
+    projectors that keep their rows themselves store positions late. cursors: of consumers then.
     services: what reflection lists at the client's address. health: of components and services
     there.
     """

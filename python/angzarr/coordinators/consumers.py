@@ -262,7 +262,6 @@ class Consumers:
             seat.place,
             Wanted(spec, seat.partition, options.partitions),
             self._attempts(seat),
-            events=self._stores.events,
             follower=self._follower,
             options=options,
             concurrency=spec.concurrency,

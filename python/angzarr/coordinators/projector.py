@@ -120,7 +120,8 @@ class ProjectorCoordinator:
         if not self.wants(delivery.cover):
             return
         how = REDELIVERED if delivery.is_redelivered else PUBLISHED
-        applied = await self._target.apply(delivery.book, self._context(delivery.cover), how)
+        cover = delivery.cover
+        applied = await self._target.apply(delivery.book, self._context(cover), how, cover)
         if applied is not None and self._publish is not None:
             self._finished(applied)
 

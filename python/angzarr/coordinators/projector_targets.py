@@ -54,7 +54,9 @@ class Target(Protocol):
         """Finish what was asked for, store positions, let go. Idempotent."""
         ...
 
-    async def apply(self, book: bytes, context: CallContext, how: str) -> Applied | None:
+    async def apply(
+        self, book: bytes, context: CallContext, how: str, cover: Cover | None = None
+    ) -> Applied | None:
         """`Projecting.feed`, with its effects durable, or as durable as they get, on return."""
         ...
 
@@ -149,12 +151,14 @@ class StoredTarget:
             if model is not None:
                 await model.close()
 
-    async def apply(self, book: bytes, context: CallContext, how: str) -> Applied | None:
+    async def apply(
+        self, book: bytes, context: CallContext, how: str, cover: Cover | None = None
+    ) -> Applied | None:
         """Apply it in a transaction; committed on return."""
 
         async def work(unit: Unit[object]) -> Applied | None:
             place = StoredPlace(self._projector, unit)
-            return await self._projecting.feed(place, book, context, how)
+            return await self._projecting.feed(place, book, context, how, cover)
 
         return await self._open_writer().run(work)
 
@@ -274,9 +278,11 @@ class PlainTarget:
         """Store positions. Raises StoreUnavailable."""
         await self._late.close()
 
-    async def apply(self, book: bytes, context: CallContext, how: str) -> Applied | None:
+    async def apply(
+        self, book: bytes, context: CallContext, how: str, cover: Cover | None = None
+    ) -> Applied | None:
         """Ask the projector; positions are durable soon after."""
-        return await self._projecting.feed(self._place, book, context, how)
+        return await self._projecting.feed(self._place, book, context, how, cover)
 
     async def pass_by(self, cover: Cover, last: int) -> None:
         """Move the position, durable soon after."""
