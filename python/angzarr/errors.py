@@ -535,15 +535,26 @@ class RemoteError(AngzarrError):
     """A peer's error, passed on unchanged: a remote handler's answer, or a server's to a client.
 
     code: the gRPC code's name. error_kind: the peer's `angzarr-error-kind`, "" without one.
-    details: its raw `grpc-status-details-bin`.
+    details: its raw `grpc-status-details-bin`. field, limit, value: what it says of wrong input.
     """
 
     def __init__(
-        self, code: str, message: str, *, error_kind: str = "", details: bytes = b""
+        self,
+        code: str,
+        message: str,
+        *,
+        error_kind: str = "",
+        details: bytes = b"",
+        field: str = "",
+        limit: str = "",
+        value: str = "",
     ) -> None:
         self.code = code
         self.error_kind = error_kind
         self.details = details
+        self.field = field
+        self.limit = limit
+        self.value = value
         self.message = message
         super().__init__(message)
 

@@ -206,6 +206,7 @@ def _distant_projectors(parts: Parts) -> list[RequestedProjector]:
                 local.subscriptions,
                 local.is_synchronous,
                 endpoint_of(parts, component),
+                editions=local.editions,
             )
         )
     return found

@@ -5,36 +5,23 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine, Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Final
 
-from angzarr.aggregates import endpoint_of, tls_files
-from angzarr.coordinators import DlqAdmin
-from angzarr.coordinators.projector_service import ProjectorService
-from angzarr.coordinators.reaction_services import ProcessManagerService, SagaService
+from angzarr.aggregates import tls_files
+from angzarr.answering import answered, dead_letters
 from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreClosed, StoreUnavailable
-from angzarr.handlers.projector import Projector
 from angzarr.parts import Parts
 from angzarr.ports.components import CallContext
 from angzarr.ports.stores import Stores
-from angzarr.projectors import query_rpcs
-from angzarr.reacting import Reacting
 from angzarr.routing import Commands
 from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
-from angzarr.rpc.forwarding import forwarded_rpcs
 from angzarr.rpc.health import Health
-from angzarr.rpc.reactions import reaction_rpcs
 from angzarr.rpc.server import Server, ServerOptions
-from angzarr.rpc.services import (
-    Rpc,
-    dlq_rpcs,
-    process_manager_rpcs,
-    projector_rpcs,
-    saga_rpcs,
-)
+from angzarr.rpc.services import dlq_rpcs
 from angzarr.rpc.store import StoreService
 
 LOOK_S_MIN: Final = 0.1
@@ -77,14 +64,14 @@ async def serve(
         workers=parts.reacting,
     )
     store = _store_service(parts)
-    rpcs = (*admin.rpcs(), *_reaction_rpcs(parts))
+    rpcs = (*admin.rpcs(), *answered(parts))
     watched = _Watched(parts.commands, parts.stores) if parts.commands else None
     server = Server(
         commands=watched,
         queries=parts.queries,
         streams=parts.streams,
         store=store,
-        rpcs=(*rpcs, *dlq_rpcs(_dead_letters(parts, watched))),
+        rpcs=(*rpcs, *dlq_rpcs(dead_letters(parts, watched))),
         components=parts.components,
         options=options,
     )
@@ -101,49 +88,6 @@ async def serve(
     parts.watchers.append(told)
     await server.start()
     return server
-
-
-def _reaction_rpcs(parts: Parts) -> Iterator[Rpc]:
-    """The services of what reacts in this process, and of the selected query services."""
-    reacting = parts.reacting
-    if reacting:
-        yield from _coordinators(reacting)
-    for name, component in parts.components.items():
-        definition = parts.definitions.get(name)
-        if component.kind == "query" and definition is not None:
-            assert issubclass(definition, Projector)
-            service = definition.query_service()
-            if component.is_local:
-                yield from query_rpcs(definition, parts.config)
-            elif service is not None:
-                endpoint = endpoint_of(parts, component)
-                yield from forwarded_rpcs(service.add_to_server, endpoint)
-
-
-def _coordinators(reacting: Reacting) -> Iterator[Rpc]:
-    turns = reacting.turns
-    if reacting.sagas:
-        yield from saga_rpcs(SagaService(reacting.sagas, turns))
-    if reacting.managers:
-        yield from process_manager_rpcs(ProcessManagerService(reacting.managers, turns))
-    if reacting.projectors:
-        yield from projector_rpcs(ProjectorService(reacting.projectors, turns))
-    if reacting.sagas or reacting.managers or reacting.projectors:
-        yield from reaction_rpcs(
-            {item.name: item for item in (*reacting.sagas, *reacting.managers)},
-            turns,
-            {item.component: item for item in reacting.projectors},
-        )
-
-
-def _dead_letters(parts: Parts, commands: Commands | None) -> DlqAdmin:
-    return DlqAdmin(
-        parts.stores.dead_letters,
-        commands=commands,
-        sequences=parts.stores.events,
-        redelivery=parts.redelivery,
-        message_bytes_max=parts.config.server.message_size_kb * 1024,
-    )
 
 
 def _store_service(parts: Parts) -> StoreService | None:

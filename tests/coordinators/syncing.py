@@ -208,6 +208,7 @@ class Shows:
     name: str = "projector:orders"
     domain: str = "order"
     is_synchronous: bool = True
+    editions: tuple[str, ...] | None = ("main",)
     failure: Exception | None = None
     gate: Callable[[], Awaitable[object]] | None = None
 

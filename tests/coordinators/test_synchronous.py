@@ -74,6 +74,24 @@ async def test_simple_runs_the_synchronous_projectors_of_the_domain(world):
     assert (other.books, lazy.books, saga.seen) == ([], [], [])
 
 
+@pytest.mark.spec("SYNC-2", "PROJ-1")
+async def test_a_branch_is_shown_to_projectors_of_its_edition_only(world):
+    """What was written on a branch reached the rows of main by way of requests, though the log
+    does not deliver it."""
+    main, every, branch = (
+        world.projector(),
+        world.projector("projector:every", editions=None),
+        world.projector("projector:branch", editions=("what-if",)),
+    )
+
+    await world.send(mode=SIMPLE, edition="what-if")
+    await world.send("paid=2", mode=SIMPLE)
+
+    assert [value for _, value, _ in main.shown] == ["paid=2"]
+    assert [value for _, value, _ in every.shown] == ["paid=1", "paid=2"]
+    assert [value for _, value, _ in branch.shown] == ["paid=1"]
+
+
 @pytest.mark.spec("SYNC-1")
 async def test_the_append_is_durable_before_anything_follows(world):
     projector = world.projector()

@@ -102,6 +102,20 @@ def test_the_state_may_be_one_message():
     assert Timing.table().state.states.name == "google.protobuf.Duration"
 
 
+def test_a_method_beside_one_that_names_its_source_need_not_name_it():
+    """`@prepares` stands for every source there is; it was refused beside `@handles(source=…)`."""
+
+    class Joining(ProcessManager, domain="joining", sources=["order", "shipment"]):
+        @handles(source="order")
+        def on_paid(self, event: OrderPaid) -> None: ...
+        @handles(source="shipment")
+        def on_shipped(self, event: Shipped) -> None: ...
+        @prepares
+        def streams(self, event: OrderPaid) -> Cover: ...
+
+    assert Joining.table().prepares.find("order", "type/order.OrderPaid") is not None
+
+
 def test_what_methods_return_may_be_said_in_many_ways():
     class Anything(ProcessManager, domain="anything", sources=[Order, Shipment]):
         @handles

@@ -54,6 +54,7 @@ class SplitWorld(World):
                 component.subscriptions,
                 component.is_synchronous,
                 self.to_back,
+                editions=component.editions,
             )
         component.world = _There(self)
         self.hosted[component.name] = component

@@ -80,6 +80,15 @@ async def test_mismatch_is_the_same_error_with_its_book_in_both_shapes(client: C
     assert caught.value.book
 
 
+@pytest.mark.spec("DEP-12", "WIRE-11")
+async def test_wrong_input_is_the_same_error_in_both_shapes(client: Caller) -> None:
+    with pytest.raises(errors.InvalidInput) as caught:
+        await client.domain("account").send("alice", Deposited(5))
+
+    assert caught.value.field == "pages.command.type_url"
+    assert caught.value.limit == "one of account.Deposit"
+
+
 @pytest.mark.spec("DEP-4", "CMD-29")
 async def test_idempotency_key_passes_through_in_both_shapes(client: Caller) -> None:
     account = client.domain("account")

@@ -44,7 +44,7 @@ class Projector:
     """Answers with a projection a book, or with none."""
 
     name, consumer = "projector:orders", "projector-orders"
-    subscriptions, is_synchronous = (Subscription("order"),), True
+    subscriptions, editions, is_synchronous = (Subscription("order"),), None, True
 
     def __init__(self) -> None:
         self.answer: bytes | None = wire.Projection(projector="orders").SerializeToString()

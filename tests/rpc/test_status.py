@@ -212,6 +212,16 @@ def test_remote_error_is_passed_on_unchanged() -> None:
     assert dict(found.trailers) == {status.KIND: "corrupt", status.DETAILS: b"\x00raw"}
 
 
+@pytest.mark.spec("WIRE-11", "DEP-4")
+def test_what_a_peer_says_of_wrong_input_is_passed_on() -> None:
+    """A forwarded refusal lost field, limit and value on the way."""
+    sent = status.status_of(errors.InvalidInput("root", "16 bytes", "größer als 50 %"))
+
+    passed_on = status.status_of(status.as_it_came(sent.code.name, sent.message, sent.trailers))
+
+    assert passed_on == sent
+
+
 @pytest.mark.spec("WIRE-11", "CMD-11")
 @pytest.mark.parametrize(
     ("code", "message", "kind"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping
 from typing import Final, Protocol
 
 from google.protobuf.message import DecodeError
@@ -33,6 +33,12 @@ _MARGIN_BYTES: Final = 1024
 """What the page token, and the framing of an entry, may need beside the entries."""
 
 
+Redelivered = Callable[[bytes, CallContext], Awaitable[bytes]]
+"""RedeliverDeadLetterRequest → RedeliverDeadLetterResponse."""
+
+_NOWHERE: Final[Mapping[str, Redelivered]] = {}
+
+
 class Sequences(Protocol):
     """Where streams are; an event store is one."""
 
@@ -57,6 +63,7 @@ class DlqAdmin:
 
     commands: where replayed commands go; None where this process has none. sequences: tells the
     stamps of FRESH_SEQUENCE. redelivery: takes dead events; None where nothing runs that would.
+    elsewhere: the same request to other processes, by the component that is redelivered to there.
     message_bytes_max: of an answer; a list's page ends before it is longer.
 
     Every method raises DeadLetterRefused where no configured target can be read.
@@ -69,12 +76,14 @@ class DlqAdmin:
         commands: Commands | None,
         sequences: Sequences,
         redelivery: Redelivery | None = None,
+        elsewhere: Mapping[str, Redelivered] = _NOWHERE,
         message_bytes_max: int = MESSAGE_BYTES,
     ) -> None:
         self._letters = letters
         self._commands = commands
         self._sequences = sequences
         self._redelivery = redelivery
+        self._elsewhere = elsewhere
         self._room_bytes = message_bytes_max - _MARGIN_BYTES
         self._running: set[str] = set()
 
@@ -148,6 +157,8 @@ class DlqAdmin:
             component = entry.letter.source_component
             if not entry.letter.HasField("rejected_events"):
                 raise DeadLetterRefused(f"{entry.id} holds no events; replay it")
+            if component in self._elsewhere:
+                return await self._elsewhere[component](request, context)
             if self._redelivery is None:
                 raise DeadLetterRefused(f"{component} of {entry.id} does not run in this process")
             await self._count(asked.id)

@@ -13,14 +13,13 @@ from angzarr.coordinators.entries import NOWHERE, Entry
 from angzarr.coordinators.pipeline import Sleep
 from angzarr.coordinators.shared_log import READ_COUNT, SharedLog
 from angzarr.errors import AngzarrError, StoreClosed
+from angzarr.gathering import give_way
 from angzarr.ports.event_store import EventStore
 
 SLICE_S: Final = 0.001
 """How long work that never waits may keep the event loop."""
 PAUSE_S: Final = 0.001
 """How long a busy event loop is left to others between two looks at the log."""
-CALM_S: Final = 0.00005
-"""An event loop that goes round faster has nothing else to do."""
 
 _log = logging.getLogger(__name__)
 
@@ -112,7 +111,9 @@ class LogFollower:
             self.head = await self._events.log_head() if is_full else entries[-1].position
             await self._give(self.log.keep(entries))
             if not is_full:
-                await _give_way()
+                # One look then serves several commits. A look after each of them took a quarter of
+                # a loop that makes thousands a second; a calm loop looks again at once.
+                await give_way(PAUSE_S)
         elif self._attached:
             await self._pass_gap()
         return False
@@ -155,20 +156,6 @@ class LogFollower:
             found = tuple(feed for feed in self._attached if feed.wants_domain(domain))
             self._by_domain[domain] = found
         return found
-
-
-async def _give_way() -> None:
-    """Let others work first, where there are any, for a while.
-
-    One look at the log then serves several commits. A look after each of them took a quarter of a
-    loop that makes thousands of commits a second; one that is idle looks again at once.
-    """
-    began = now = time.perf_counter()
-    while now - began < PAUSE_S:
-        await asyncio.sleep(0)
-        before, now = now, time.perf_counter()
-        if now - before < CALM_S:
-            return
 
 
 async def persist(

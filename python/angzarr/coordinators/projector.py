@@ -46,6 +46,8 @@ class ProjectorCoordinator:
     upcasters: by domain, where there are any. publish: takes projections; None publishes none.
     """
 
+    is_elsewhere = False
+
     def __init__(
         self,
         projector: Projector,
@@ -62,6 +64,7 @@ class ProjectorCoordinator:
         self.subscriptions = projector.subscriptions
         self.is_synchronous = projector.is_synchronous
         self.concurrency = concurrency
+        self.editions = projector.editions
         self._editions = editions_of(projector.editions)
         self._filter = Filter(projector.subscriptions)
         self._target = target

@@ -1,4 +1,5 @@
-"""ProjectorCoordinatorService: callers' books to the projectors of this process (PROJ-7, PROJ-8).
+"""ProjectorCoordinatorService: callers' books to the projectors that this process answers for
+(PROJ-7, PROJ-8).
 
 Requests and answers are encoded messages of the 0.3 protocol.
 """
@@ -12,7 +13,7 @@ from typing import Protocol
 
 from angzarr import wire
 from angzarr.coordinators import books, validate
-from angzarr.coordinators.projector import ProjectorCoordinator
+from angzarr.coordinators.chosen import meant, unnamed
 from angzarr.cover import Cover
 from angzarr.errors import AngzarrError, InvalidInput, ProjectorFailed, ProjectorReplaying
 from angzarr.ports.components import CallContext
@@ -26,11 +27,37 @@ class Turns(Protocol):
         ...
 
 
+class Projector(Protocol):
+    """A projector's coordinator, or one elsewhere. component: `projector:<name>`. consumer: whose
+    turn is taken. is_elsewhere: whether another process says what it has failed of.
+    """
+
+    @property
+    def component(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
+    def consumer(self) -> str: ...
+    @property
+    def is_elsewhere(self) -> bool: ...
+    def wants(self, cover: Cover) -> bool:
+        """Whether it is for a stream."""
+        ...
+
+    async def project(self, book: bytes, context: CallContext) -> bytes | None:
+        """Apply an EventBook; the encoded Projection, None where nothing was new."""
+        ...
+
+    async def speculate(self, book: bytes, context: CallContext) -> bytes:
+        """The encoded Projection that an EventBook would lead to."""
+        ...
+
+
 class ProjectorService:
     """Serves the projectors in the given order; the first subscribed one is who answers."""
 
-    def __init__(self, projectors: Sequence[ProjectorCoordinator], turns: Turns) -> None:
-        self._projectors = tuple(projectors)
+    def __init__(self, projectors: Sequence[Projector], turns: Turns) -> None:
+        self._projectors = {projector.component: projector for projector in projectors}
         self._turns = turns
 
     async def handle_sync(self, request: bytes, context: CallContext) -> bytes:
@@ -71,26 +98,26 @@ class ProjectorService:
                 "events", "present", "none", "SpeculateProjectorRequest must have events"
             )
         book = message.events
-        subscribed = self._subscribed(validate.cover(book.cover))
+        subscribed = self._subscribed(validate.cover(book.cover), context)
         if not subscribed:
             return wire.Projection(cover=book.cover).SerializeToString()
-        return await subscribed[0].speculate(book.SerializeToString(), context)
+        return await subscribed[0].speculate(book.SerializeToString(), unnamed(context))
 
     async def _apply(
         self, book: wire.EventBook, context: CallContext
-    ) -> list[tuple[ProjectorCoordinator, bytes | None]]:
+    ) -> list[tuple[Projector, bytes | None]]:
         """All subscribed projectors with their answers; the first error when all are done."""
         cover = validate.cover(book.cover)
         for index, page in enumerate(book.pages):
             if page.header.WhichOneof("sequence_type") != "sequence":
                 raise InvalidInput(f"pages[{index}].header.sequence", "present", "none")
         data = book.SerializeToString()
-        subscribed = self._subscribed(cover)
+        subscribed = self._subscribed(cover, context)
         answers = await asyncio.gather(
-            *(self._project(item, cover, data, context) for item in subscribed),
+            *(self._project(item, cover, data, unnamed(context)) for item in subscribed),
             return_exceptions=True,
         )
-        done: list[tuple[ProjectorCoordinator, bytes | None]] = []
+        done: list[tuple[Projector, bytes | None]] = []
         for item, answer in zip(subscribed, answers, strict=True):
             if isinstance(answer, BaseException):
                 raise answer
@@ -98,7 +125,7 @@ class ProjectorService:
         return done
 
     async def _project(
-        self, projector: ProjectorCoordinator, cover: Cover, book: bytes, context: CallContext
+        self, projector: Projector, cover: Cover, book: bytes, context: CallContext
     ) -> bytes | None:
         async with self._turns.alone(projector.consumer, cover):
             try:
@@ -106,7 +133,9 @@ class ProjectorService:
             except ProjectorReplaying:
                 raise
             except AngzarrError as error:
+                if projector.is_elsewhere:
+                    raise
                 raise ProjectorFailed(projector.name, str(error)) from error
 
-    def _subscribed(self, cover: Cover) -> list[ProjectorCoordinator]:
-        return [projector for projector in self._projectors if projector.wants(cover)]
+    def _subscribed(self, cover: Cover, context: CallContext) -> list[Projector]:
+        return [item for item in meant(self._projectors, context) if item.wants(cover)]

@@ -10,7 +10,7 @@ from typing import Protocol
 from angzarr import wire
 from angzarr.coordinators import names
 from angzarr.coordinators.elsewhere import TakingTurns
-from angzarr.coordinators.subscriptions import Filter
+from angzarr.coordinators.subscriptions import Filter, editions_of
 from angzarr.coordinators.turns import Turns
 from angzarr.cover import Cover
 from angzarr.errors import AngzarrError
@@ -39,6 +39,11 @@ class Projecting(Protocol):
     def subscriptions(self) -> tuple[Subscription, ...]: ...
 
     @property
+    def editions(self) -> tuple[str, ...] | None:
+        """Whose events it is given; None is every one's."""
+        ...
+
+    @property
     def is_synchronous(self) -> bool: ...
 
     async def project(self, book: bytes, context: CallContext) -> bytes | None:
@@ -54,19 +59,24 @@ class Projectors:
     def __init__(self, turns: Turns, events: EventStore) -> None:
         self._turns = turns
         self._events = events
-        self._all: list[tuple[Projecting, Filter]] = []
+        self._all: list[tuple[Projecting, Filter, frozenset[str] | None]] = []
         self._elsewhere: dict[str, TakingTurns] = {}
 
     def add(self, projector: Projecting) -> None:
         """Run it in requests, if it is synchronous."""
         if projector.is_synchronous:
-            self._all.append((projector, Filter(projector.subscriptions)))
+            editions = editions_of(projector.editions)
+            self._all.append((projector, Filter(projector.subscriptions), editions))
             if isinstance(projector, TakingTurns):
                 self._elsewhere[projector.consumer] = projector
 
-    def of(self, domain: str) -> list[Projecting]:
-        """Those that subscribe to the domain, in the order that they were added."""
-        return [projector for projector, wanted in self._all if wanted.wants(domain)]
+    def of(self, cover: Cover) -> list[Projecting]:
+        """Those that a stream is for, by domain and edition, in the order that they were added."""
+        return [
+            projector
+            for projector, wanted, editions in self._all
+            if wanted.wants(cover.domain) and (editions is None or cover.edition in editions)
+        ]
 
     async def take_turns(
         self, stack: AsyncExitStack, covers: Iterable[Cover], context: CallContext
@@ -79,7 +89,7 @@ class Projectors:
         wanted = {
             (projector.consumer, cover.stream): cover
             for cover in covers
-            for projector in self.of(cover.domain)
+            for projector in self.of(cover)
         }
         for (consumer, _), cover in sorted(wanted.items(), key=lambda item: item[0]):
             await stack.enter_async_context(self._turns.alone(consumer, cover))
@@ -95,7 +105,7 @@ class Projectors:
         Pages from the stream's first undecided one on are left to the log, which holds them back,
         too: a projector that had passed that one would never see it (CAS-9, CAS-10).
         """
-        projectors = self.of(cover.domain)
+        projectors = self.of(cover)
         if not projectors or not book.pages:
             return [], []
         pages = await self._published(cover, book.pages)

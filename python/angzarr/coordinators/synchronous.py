@@ -336,7 +336,7 @@ class _Request:
     async def _project(self, resolved: Resolved) -> list[wire.CascadeError]:
         """Run the projectors of another stream that the commit has made visible."""
         owner, cover = self._owner, resolved.cover
-        if not owner.projectors.of(cover.domain):
+        if not owner.projectors.of(cover):
             return []
         stored = await owner.events.load(cover, start=resolved.sequences[0], stop=resolved.sequence)
         view = await owner.views.of(stored, cover, self._flow.context)

@@ -153,8 +153,13 @@ class EventMethods:
         return tuple(origin.pattern for origin, event in self._methods if event is cls)
 
     def beside(self, other: EventMethods) -> list[tuple[str, Method]]:
-        """Types that these have a method for and `other` does not, with the methods."""
-        return [(key[1], m) for key, m in self._names.items() if key not in other._names]
+        """Types that these have a method for and `other` does not, with the methods.
+
+        Of one source is enough: `@handles` may name the source that it is for, which others can't.
+        """
+        keys = list(zip(self._methods.items(), self._names, strict=True))
+        known = {cls for ((_, cls), _), key in keys if key in other._names}
+        return [(key[1], method) for ((_, cls), method), key in keys if cls not in known]
 
     def _origins(self, cls: type, name: str, source: str | None) -> tuple[Source, ...]:
         if source is not None:

@@ -11,7 +11,7 @@ import grpc
 import grpc.aio
 
 from angzarr.errors import RemoteError
-from angzarr.rpc.status import DETAILS, KIND, Trailers
+from angzarr.rpc.status import Trailers, as_it_came
 
 Call: TypeAlias = "grpc.aio.StreamStreamCall[bytes, bytes]"
 T = TypeVar("T")
@@ -33,14 +33,7 @@ class End:
 
     def error(self) -> RemoteError:
         """What it stands for, of a failed call."""
-        found = dict(self.trailers)
-        kind, details = found.get(KIND, ""), found.get(DETAILS, b"")
-        return RemoteError(
-            self.code.name,
-            self.message,
-            error_kind=kind if isinstance(kind, str) else "",
-            details=details if isinstance(details, bytes) else b"",
-        )
+        return as_it_came(self.code.name, self.message, self.trailers)
 
 
 class Conversation:

@@ -103,7 +103,8 @@ class RemoteReaction:
 class RemoteProjection:
     """A projector in another process: `coordinators.sync_projectors.Projecting`.
 
-    name: `projector:<name>`. consumer: as there. endpoint: of a server with its ReactionService.
+    name: `projector:<name>`. consumer, editions: as there. endpoint: of a server with its
+    ReactionService.
     """
 
     def __init__(
@@ -113,10 +114,13 @@ class RemoteProjection:
         subscriptions: tuple[Subscription, ...],
         is_synchronous: bool,
         endpoint: Endpoint,
+        *,
+        editions: tuple[str, ...] | None = ("main",),
     ) -> None:
         self.name = name
         self.consumer = consumer
         self.subscriptions = subscriptions
+        self.editions = editions
         self.is_synchronous = is_synchronous
         self.endpoint = endpoint
         self._turns: dict[tuple[str, str, bytes], Conversation] = {}

@@ -86,7 +86,7 @@ def status_of(error: BaseException) -> Status:
     if isinstance(error, errors.RemoteError):
         code = _CODES.get(error.code, Code.UNKNOWN)
         kind = error.error_kind or kind_of(error.code, error.message)
-        return _status(code, error.message, kind, error.details)
+        return _status(code, error.message, kind, error.details, _input_trailers(error))
     if isinstance(error, errors.HandlerFailed):
         return _status(_cause_code(error), str(error), error.kind)
     if isinstance(error, errors.AngzarrError):
@@ -110,6 +110,7 @@ def error_of(
     code: the gRPC code's name. Its text is `message`, letter for letter. RemoteError where no class
     describes it, and where a class would not stand for the same code.
     """
+    trailers = tuple(trailers)
     found = dict(trailers)
     details = _binary(found.get(DETAILS))
     kind = _text(found.get(KIND))
@@ -125,7 +126,7 @@ def error_of(
     denied = code == Code.PERMISSION_DENIED.name
     error = errors.NotPermitted(message) if denied else status_text.typed(facts)
     if error is None or _code(error, _kind(error)).name != code:
-        return errors.RemoteError(code, message, error_kind=kind, details=details)
+        return as_it_came(code, message, trailers)
     error.args = (message,)
     return error
 
@@ -140,11 +141,23 @@ def error_from_rpc(call: grpc.RpcError) -> errors.AngzarrError:
 
 
 def remote_error(call: grpc.RpcError) -> errors.RemoteError:
-    """A component's status as it came: code, message, kind and details unchanged (CMD-11)."""
-    code, message, trailers = parts_of(call)
+    """A component's status as it came (CMD-11)."""
+    return as_it_came(*parts_of(call))
+
+
+def as_it_came(
+    code: str, message: str, trailers: Iterable[tuple[str, str | bytes]]
+) -> errors.RemoteError:
+    """A peer's status with its code, message and trailers unchanged."""
     found = dict(trailers)
     return errors.RemoteError(
-        code, message, error_kind=_text(found.get(KIND)), details=_binary(found.get(DETAILS))
+        code,
+        message,
+        error_kind=_text(found.get(KIND)),
+        details=_binary(found.get(DETAILS)),
+        field=unquote(_text(found.get(FIELD))),
+        limit=unquote(_text(found.get(LIMIT))),
+        value=unquote(_text(found.get(VALUE))),
     )
 
 
@@ -232,7 +245,10 @@ def _details(error: errors.AngzarrError) -> bytes:
 
 
 def _input_trailers(error: errors.AngzarrError) -> Trailers:
-    if not isinstance(error, errors.InvalidInput) or error.kind == "edition":
+    if isinstance(error, errors.RemoteError):
+        if not error.field:
+            return ()
+    elif not isinstance(error, errors.InvalidInput) or error.kind == "edition":
         return ()
     values = ((FIELD, error.field), (LIMIT, error.limit), (VALUE, error.value))
     return tuple((key, encode(value)) for key, value in values)

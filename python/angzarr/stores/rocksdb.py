@@ -17,6 +17,7 @@ from typing import Any, Final
 from angzarr._native import Change, Store
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import InvalidInput
+from angzarr.gathering import Gathering
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import (
     Accepted,
@@ -51,6 +52,10 @@ WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
 TAIL_INLINE_MAX: Final = 256
 """Entries of one read of the log that keep the event loop for less than a thread would cost."""
 TIME_NS_MAX: Final = 2**63 - 1
+WRITES_HELD_MAX: Final = 8
+"""Writes that a busy event loop hands over at once."""
+
+_Write = tuple[asyncio.Future[Any], Change]
 
 
 def open_stores(path: str, *, sync: bool, limits: Limits, clock: Clock) -> RocksStores:
@@ -101,10 +106,13 @@ class Engine:
         """The outcome of the change, which is durable."""
         loop, mailbox = self._here()
         future: asyncio.Future[Any] = loop.create_future()
-        outcome = self.native.submit(mailbox.native, future, change, mailbox.is_alone())
-        if outcome is not None:
-            await asyncio.sleep(0)  # other tasks get their turn all the same
-            return outcome[0]
+        if mailbox.is_alone():
+            outcome = self.native.submit(mailbox.native, future, change, True)
+            if outcome is not None:
+                await asyncio.sleep(0)  # other tasks get their turn all the same
+                return outcome[0]
+        else:
+            self._outbox_of(mailbox).add(loop, (future, change))
         mailbox.write_count += 1
         try:
             return await future
@@ -130,8 +138,26 @@ class Engine:
         return await asyncio.to_thread(call, *arguments)
 
     async def close(self) -> None:
+        _, mailbox = self._here()
+        self._outbox_of(mailbox).flush()
         await asyncio.to_thread(self.native.close)
         self._mailboxes.close()
+
+    def _outbox_of(self, mailbox: LoopMailbox) -> Gathering[_Write]:
+        """Where writes begin. A busy loop hands several over at once (decision 016)."""
+        if mailbox.outbox is None:
+            native, box = self.native, mailbox.native
+
+            def hand_over(writes: list[_Write]) -> None:
+                for future, change in writes:
+                    try:
+                        native.submit(box, future, change, False)
+                    except Exception as error:
+                        if not future.done():
+                            future.set_exception(error)
+
+            mailbox.outbox = Gathering(hand_over, count_max=WRITES_HELD_MAX)
+        return mailbox.outbox
 
     def _here(self) -> tuple[asyncio.AbstractEventLoop, LoopMailbox]:
         try:
