@@ -256,6 +256,22 @@ async def test_several_loops_and_threads_share_a_store(url: str) -> None:
     await stores.close()
 
 
+@pytest.mark.spec("STO-14")
+async def test_a_long_read_of_the_log_leaves_the_loop_to_others(url: str) -> None:
+    stores = open_stores(url)
+    for sequence in range(300):
+        await stores.events.append(ALICE, sequence, pages(sequence, 1), sync=False)
+    wanted = await whole_log(stores.events)
+
+    reading = asyncio.create_task(stores.events.tail(0, limit=1_000))
+    await asyncio.sleep(0)
+    has_the_loop_to_itself = reading.done()
+
+    assert (await reading, has_the_loop_to_itself) == (wanted, False)
+    assert await stores.events.tail(298, limit=1_000) == wanted[298:]
+    await stores.close()
+
+
 @pytest.mark.spec("STO-10")
 async def test_one_of_many_writers_in_threads_wins_each_sequence(url: str) -> None:
     stores = open_stores(url)
