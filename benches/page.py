@@ -44,8 +44,8 @@ A target that is missed stays here as missed. What to know of those that are clo
 - **visible** is taken by a process that reads the read model as a query service does, with pauses
   of 0.2 ms, which count as not yet visible. The appends come 1,000 a second whatever becomes of
   those before. On a quiet machine the median is 0.3 ms and p99 1.4 to 3 ms, nearly all of it
-  checkpoints of SQLite's log, for which a transaction waits; where other programs want both cores,
-  the median stays and p99 is theirs: 11 ms with a load of five, 35 ms with seven.
+  checkpoints of SQLite's log, for which a transaction waits. Where other programs want both cores
+  the median stays, and p99 is theirs: 4 to 50 ms here. How late a bare timer is beside it says so.
 - **readmodel** gives both the same events and the same two tables; the peer's events are in memory,
   since its SQLite recorder can't be subscribed to, ours in the store. It flushes each event as it
   comes; *unflushed* has SQLite set as ours is. Four runs gave 6.4 to 8.6 times that, and 18 to 26

@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import pathlib
 import sqlite3
+import statistics
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ from benches import projections_peer as theirs
 from benches.harness import OURS, Bench, Run, Target, rate, scratch
 from benches.projections_peer import BALANCE, LINE, SCHEMA
 from benches.stores import IN_FLIGHT, Loop
+from benches.visible_reader import TIMER
 
 DOMAIN = "account"
 ACCOUNTS = 100
@@ -39,7 +41,7 @@ SETTLED_S = 1
 ROUND_EVENTS = EVENTS_PER_S * ROUND_S
 NS_PER_S = 1_000_000_000
 NS_PER_MS = 1_000_000
-QUANTILES = (*(step / 200 for step in range(200)), 0.999, 1.0)
+QUANTILES = (*(step / 200 for step in range(200)), 0.9975, 0.999, 0.9995, 1.0)
 
 
 @dataclass(frozen=True)
@@ -166,11 +168,14 @@ def check(path: pathlib.Path) -> None:
 
 LATENCIES_MS: list[list[float]] = []
 """Of each round, the warm-up first: acknowledged to visible; 0 where it was visible before."""
+TIMER_MS: list[float] = []
+"""Of each round: how late a timer in another process is, at p99."""
 
 
 @contextlib.contextmanager
 def visible() -> Iterator[dict[str, Run]]:
     LATENCIES_MS.clear()
+    TIMER_MS.clear()
     with scratch() as folder, contextlib.closing(Loop()) as loop:
         with running(loop, folder, Seen) as app:
 
@@ -184,6 +189,7 @@ def visible() -> Iterator[dict[str, Run]]:
                     for number in range(first + EVENTS_PER_S * SETTLED_S, first + ROUND_EVENTS)
                 ]
                 LATENCIES_MS.append(late_ms)
+                TIMER_MS.append(seen_ns[TIMER] / NS_PER_MS)
                 return quantile(late_ms, 0.5) * 1e3
 
             yield {OURS: run}
@@ -262,24 +268,26 @@ def quantile(values: list[float], share: float) -> float:
     return ordered[min(int(share * len(ordered)), len(ordered) - 1)]
 
 
-def measured_ms() -> list[float]:
-    """Latencies of all rounds but the warm-up."""
-    return [late_ms for late in LATENCIES_MS[1:] for late_ms in late]
-
-
 def visible_checks(_figures: dict[str, list[float]], flush_us: float) -> tuple[str, bool]:
-    latencies, flush_ms = measured_ms(), flush_us / 1e3
-    p50, p99 = quantile(latencies, 0.5), quantile(latencies, 0.99)
-    text = f"p50 ≤ 2 ms + a flush ({p50:.2f} ms); p99 ≤ 10 ms + 3 flushes ({p99:.2f} ms)"
+    """Medians over the rounds, as everywhere; the first one is the warm-up."""
+    flush_ms = flush_us / 1e3
+    p50, p99 = (
+        statistics.median(quantile(late, share) for late in LATENCIES_MS[1:])
+        for share in (0.5, 0.99)
+    )
+    timer = statistics.median(TIMER_MS[1:])
+    text = (
+        f"p50 ≤ 2 ms + a flush ({p50:.2f} ms); p99 ≤ 10 ms + 3 flushes ({p99:.2f} ms; "
+        f"a bare timer is late by {timer:.2f} ms)"
+    )
     return text, p50 <= 2 + flush_ms and p99 <= 10 + 3 * flush_ms
 
 
 def visible_distribution() -> dict[str, list[float]]:
-    ordered = sorted(measured_ms())
-    return {
-        "share": list(QUANTILES),
-        "ms": [round(ordered[min(int(q * len(ordered)), len(ordered) - 1)], 3) for q in QUANTILES],
-    }
+    """Of all rounds but the warm-up."""
+    latencies = sorted(late_ms for late in LATENCIES_MS[1:] for late_ms in late)
+    times_ms = [latencies[min(int(q * len(latencies)), len(latencies) - 1)] for q in QUANTILES]
+    return {"share": list(QUANTILES), "ms": [round(time_ms, 3) for time_ms in times_ms]}
 
 
 BENCHES = [

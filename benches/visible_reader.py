@@ -2,7 +2,8 @@
 when each event was first seen.
 
 It asks for new rows as a query service would, again and again, and writes pairs of int64, event and
-monotonic ns, when its input ends.
+monotonic ns, when its input ends; under TIMER how late its own timer was at p99, in ns, which is
+what the machine does to whoever waits.
 """
 
 from __future__ import annotations
@@ -20,11 +21,13 @@ PAUSE_S = 0.000_2
 NEW = "SELECT number, event FROM seen WHERE number > ?"
 LOOKS_BETWEEN = 256
 """Between two looks at the input."""
+TIMER = -1
 
 
 def main(model: pathlib.Path, out: pathlib.Path) -> None:
     reader = SqliteReader(model)
     seen = array.array("q")
+    late_ns: list[int] = []
     newest = looks = 0
     os.set_blocking(0, False)
     print("ready", flush=True)
@@ -35,7 +38,10 @@ def main(model: pathlib.Path, out: pathlib.Path) -> None:
             newest = row[0]
             seen.extend((row[1], now_ns))
         looks += 1
+        asleep_ns = time.monotonic_ns()
         time.sleep(PAUSE_S)
+        late_ns.append(time.monotonic_ns() - asleep_ns - int(PAUSE_S * 1e9))
+    seen.extend((TIMER, sorted(late_ns)[len(late_ns) * 99 // 100]))
     out.write_bytes(seen.tobytes())
 
 
