@@ -25,7 +25,7 @@ demo: native  ## play poker hands, and move money between accounts, while proces
 	$(BIN)/python -m angzarr.examples.holdem.demo
 	$(BIN)/python -m angzarr.examples.bank.demo
 
-test: native  ## every test: Rust, Python, contracts on all stores, 100 crashes
+test: native  ## every test: Rust, Python, contracts on all stores, 200 crashes
 	$(BIN)/python .ci/native.py test
 	ANGZARR_REQUIRE_BACKENDS=1 $(BIN)/python -m pytest
 
@@ -52,7 +52,7 @@ bench: native  ## measure against the peers; ONLY=append64 runs one
 	$(BIN)/pip install --quiet --group bench
 	$(BIN)/python -m benches $(if $(ONLY),--only $(ONLY))
 
-crash: native  ## kill the store and the server CRASH_ROUNDS times
+crash: native  ## kill stores, servers and a bank's processes, CRASH_ROUNDS times each
 	ANGZARR_CRASH_ROUNDS=$(CRASH_ROUNDS) $(BIN)/python -m pytest -m crash --timeout 0 tests/crash
 
 wheel: native  ## an abi3 wheel in dist/, tried in a clean environment

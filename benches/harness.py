@@ -37,7 +37,10 @@ class Target:
 
 @dataclass(frozen=True)
 class Bench:
-    """One line of the table. `contenders` opens what it needs and yields name → run."""
+    """One line of the table. `contenders` opens what it needs and yields name → run.
+
+    distribution: shares of all cases, and the ms that each share takes at most, for a plot.
+    """
 
     id: str
     work: str
@@ -47,6 +50,7 @@ class Bench:
     targets: tuple[Target, ...] = ()
     rounds: int = 5
     checks: Callable[[dict[str, list[float]], float], tuple[str, bool]] | None = None
+    distribution: Callable[[], dict[str, list[float]]] | None = None
 
 
 @dataclass
@@ -78,6 +82,7 @@ class Result:
             text, passed = bench.checks(self.figures, flush_us)
             wanted.append(text)
             is_met = is_met and passed
+        distribution = {"distribution": bench.distribution()} if bench.distribution else {}
         return {
             "id": bench.id,
             "work": bench.work,
@@ -93,6 +98,7 @@ class Result:
             "target": "; ".join(wanted),
             "met": is_met,
             "group": bench.group,
+            **distribution,
         }
 
 

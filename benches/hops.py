@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Iterator
 
 from angzarr import App
 from angzarr.coordinators.entries import cover_in
+from angzarr.gathering import give_way
 from angzarr.ports.event_store import EventStore
 from benches import hops_app
 from benches.harness import OURS, Bench, Run, Target, rate, scratch
@@ -31,7 +32,8 @@ HOPS_PER_S_LEAST = 2_000
 WITHOUT_SAGA = "*,-saga:shipping"
 HERE = pathlib.Path(__file__).resolve().parent
 LOOK_S = 0.001
-"""Between two looks at what has arrived: the looking shares the process with what is measured."""
+"""How long the others work between two looks at what has arrived, which share the process with
+them."""
 
 
 class Arrivals:
@@ -66,7 +68,7 @@ class Arrivals:
                     if waiting is not None:
                         waiting.set_result(None)
             self._grown.set()
-            await asyncio.sleep(LOOK_S)
+            await give_way(LOOK_S)
 
 
 @contextlib.asynccontextmanager

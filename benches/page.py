@@ -14,7 +14,7 @@ fdatasync) taken in each round. All durable figures are flushed before they are 
 
 - **rocksdict** is the same event store in pure Python (`angzarr/stores/rocksdict.py`), held to the
   same contract suite; **umadb** its own server and client; **postgres** a plain versioned table on
-  PostgreSQL 15, a connection a writer; **eventsourcing** 9.5 on SQLite.
+  PostgreSQL 15, a connection a writer; **eventsourcing** 9.5 on SQLite, and its projection runner.
 - **bare echo** is a grpc.aio server that answers as many bytes; **direct** a call of the remote
   handler without us; **bare flush** what the disk does alone, in a file that
   grows; **allocated flush** the same in a file that is there already.
@@ -30,6 +30,30 @@ A target that is missed stays here as missed. What to know of those that are clo
   umadb; where a flush takes a millisecond, both ratios must go towards 1 for PostgreSQL.
 - **diverge1000** gave 0.91 to 0.97 of a plain read.
 - **rebuild100** gave 20.2 to 21.3.
+- **hop** is the rate at which 64 callers, each on a stream of its own of up to 50 events, get their
+  hops done: they send the next command when the last hop's event is durable, so these commands are
+  part of the figure. *Out of a backlog* are hops without them, the start of the app included;
+  *their commands alone* is what the callers do without the saga. A hop takes 330 to 360 µs of the
+  event loop's thread here, of which 95 are the command that causes it; Python bounds it, not the
+  disk. Four runs gave 2,780 to 2,940 a second.
+- **hopsplit** has the callers, both aggregates and the store in one process, the saga in another
+  that follows the log over gRPC and sends its commands over it: a round trip for the command, and
+  one shared by many for what it asks the store. Three runs on a quiet machine gave 1.04 to 1.06 of
+  the collocated rate, since there are two cores, a busy one 0.71; with a call for each question it
+  was 0.52.
+- **visible** is taken by a process that reads the read model as a query service does, with pauses
+  of 0.2 ms, which count as not yet visible. The appends come 1,000 a second whatever becomes of
+  those before. On a quiet machine the median is 0.3 ms and p99 1.4 to 3 ms, nearly all of it
+  checkpoints of SQLite's log, for which a transaction waits; where other programs want both cores,
+  the median stays and p99 is theirs: 11 ms with a load of five, 35 ms with seven.
+- **readmodel** gives both the same events and the same two tables; the peer's events are in memory,
+  since its SQLite recorder can't be subscribed to, ours in the store. It flushes each event as it
+  comes; *unflushed* has SQLite set as ours is. Four runs gave 6.4 to 8.6 times that, and 18 to 26
+  times what it does as it comes. *In place* goes through the consumer that feeds the projector at
+  other times, event by event, with its retries.
+- **stuck** gave 0.96 to 1.04: a consumer that is stuck holds its window and is fed no more. *No
+  consumers* shows what 100 of them cost writers on the same event loop: each append is 100
+  deliveries of 2 to 10 µs, and it is these that the writers share the processor with.
 
 The calls over gRPC are answered by our own front door (decision 007). Seven runs gave 1.4 to 1.8
 for grpc64, 3.1 to 3.8 for grpcbook and 0.9 to 1.3 for grpcremote, in which one process of the

@@ -20,6 +20,7 @@ from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.local import LocalCommandHandler
 from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
+from angzarr.parts import Definition, Parts
 from angzarr.ports.components import CommandHandler
 from angzarr.ports.components import Upcaster as UpcasterPort
 from angzarr.ports.event_store import SnapshotPolicy
@@ -27,7 +28,6 @@ from angzarr.reacting import Reactors
 from angzarr.routing import Commands
 
 if TYPE_CHECKING:
-    from angzarr.assembly import Definition, Parts
     from angzarr.config import SnapshotRule
     from angzarr.rpc.remote import Endpoint
     from angzarr.rpc.tls import TlsFiles

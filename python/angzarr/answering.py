@@ -7,7 +7,6 @@ from functools import partial
 from operator import attrgetter
 
 from angzarr.aggregates import endpoint_of
-from angzarr.assembly import Parts
 from angzarr.components import COORDINATOR, Component
 from angzarr.coordinators import DlqAdmin
 from angzarr.coordinators.process_manager import consumer_name as manager_consumer
@@ -26,6 +25,7 @@ from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
 from angzarr.handlers.saga import Saga
 from angzarr.local_transport import Unary
+from angzarr.parts import Parts
 from angzarr.projectors import query_rpcs
 from angzarr.routing import Commands
 from angzarr.rpc.forwarding import forwarded_rpcs

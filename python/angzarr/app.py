@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from angzarr import assembly, components
-from angzarr.assembly import Definition, Parts
 from angzarr.caller import Caller
 from angzarr.caller_sync import SyncCaller
 from angzarr.components import Component
 from angzarr.config import Config, load, store_settings
 from angzarr.errors import InvalidInput
 from angzarr.local_transport import Calls, LocalTransport
+from angzarr.parts import Definition, Parts
 from angzarr.ports.clock import Clock, SystemClock
 from angzarr.ports.stores import Stores
 from angzarr.sync_bridge import BridgedTransport, LoopThread

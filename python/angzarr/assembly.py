@@ -1,13 +1,11 @@
-"""What a running app is made of: the store, handlers near and far, and their coordinators."""
+"""A running app put together: the store, handlers near and far, and their coordinators."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from angzarr import calls, components
@@ -21,7 +19,7 @@ from angzarr.aggregates import (
     unselected,
     upcasters_of,
 )
-from angzarr.components import LOCAL, QUERY, STREAM, Component, parse_endpoint
+from angzarr.components import LOCAL, QUERY, STREAM, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import (
     CommandCoordinator,
@@ -30,26 +28,23 @@ from angzarr.coordinators import (
     StreamCoordinator,
     StreamOptions,
 )
-from angzarr.coordinators.dead_letters import Redelivery
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
 from angzarr.handlers.aggregate import Aggregate, sagas_of
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
 from angzarr.handlers.saga import Saga
-from angzarr.handlers.upcaster import Upcaster
 from angzarr.local_transport import Calls, Stream, Unary
+from angzarr.parts import Definition, Parts
 from angzarr.ports.clock import Clock
 from angzarr.ports.stores import Stores
-from angzarr.reacting import Reacting, Synchrony, build
+from angzarr.reacting import Synchrony, build
 from angzarr.reactors import reactors_of
-from angzarr.routing import Commands, RoutedCommands
+from angzarr.routing import RoutedCommands
 from angzarr.stores import open_stores
 
 if TYPE_CHECKING:
-    from angzarr.rpc.remote import Endpoint
-
-Definition = type[Aggregate] | type[Saga] | type[ProcessManager] | type[Projector] | type[Upcaster]
+    pass
 
 STORE_WAIT_S: Final = 120.0
 """How long a start waits for a store elsewhere."""
@@ -57,48 +52,6 @@ STORE_PAUSE_S_MIN: Final = 0.1
 STORE_PAUSE_S_MAX: Final = 5.0
 
 _log: Final = logging.getLogger("angzarr")
-
-
-@dataclass(slots=True)
-class Parts:
-    """A running app's parts. components: the selected ones by name; known: all of them.
-    definitions: the classes of components, by name.
-
-    reacting: what runs beside requests; None where nothing does. redelivery: takes dead events.
-    endpoints: connections to remote components, by component name.
-    watchers: told (component name, whether it serves) when a remote one comes or goes.
-    """
-
-    config: Config
-    components: dict[str, Component]
-    known: dict[str, Component]
-    definitions: Mapping[str, type[object]]
-    stores: Stores
-    clock: Clock
-    coordinator: CommandCoordinator | None = None
-    commands: Commands | None = None
-    queries: QueryCoordinator | None = None
-    streams: StreamCoordinator | None = None
-    reacting: Reacting | None = None
-    redelivery: Redelivery | None = None
-    calls: Calls = field(default_factory=lambda: Calls({}, {}))
-    endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
-    watchers: list[Callable[[str, bool], None]] = field(
-        default_factory=list[Callable[[str, bool], None]]
-    )
-
-    async def stop(self) -> None:
-        """Let go of everything, in the reverse order of the start, whatever fails on the way."""
-        async with contextlib.AsyncExitStack() as stack:
-            stack.push_async_callback(self.stores.close)
-            for endpoint in self.endpoints.values():
-                stack.push_async_callback(endpoint.close)
-            if self.coordinator:
-                stack.push_async_callback(self.coordinator.close)
-            if self.streams:
-                stack.push_async_callback(self.streams.stop)
-            if self.reacting:
-                stack.push_async_callback(self.reacting.stop)
 
 
 async def assemble(

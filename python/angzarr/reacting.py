@@ -396,6 +396,7 @@ def _projector_spec(projector: ProjectorCoordinator) -> ConsumerSpec:
         editions=projector.log_editions,
         deliver=projector.deliver,
         gave_up=projector.gave_up,
+        begin=projector.begin,
         concurrency=projector.concurrency,
         keeps_positions=True,
     )

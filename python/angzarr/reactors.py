@@ -4,8 +4,6 @@ clients that are fed from here, and those in other processes that requests wait 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from angzarr.aggregates import endpoint_of
 from angzarr.components import COORDINATOR, Component
 from angzarr.config_targets import ManagerTarget, ProjectorTarget, Reactor, SagaTarget
@@ -21,14 +19,12 @@ from angzarr.handlers.local_saga import LocalSaga
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
 from angzarr.handlers.saga import Saga
+from angzarr.parts import Parts
 from angzarr.ports.components import ProcessManager as ProcessManagerPort
 from angzarr.ports.components import Projector as ProjectorPort
 from angzarr.ports.components import Saga as SagaPort
 from angzarr.ports.components import Subscription
 from angzarr.reacting import Reactors
-
-if TYPE_CHECKING:
-    from angzarr.assembly import Parts
 
 EVERY_EDITION = "*"
 

@@ -11,9 +11,9 @@ from typing import Final
 
 from angzarr.aggregates import tls_files
 from angzarr.answering import answered, dead_letters
-from angzarr.assembly import Parts
 from angzarr.cover import Cover
 from angzarr.errors import StorageFailed, StoreClosed, StoreUnavailable
+from angzarr.parts import Parts
 from angzarr.ports.components import CallContext
 from angzarr.ports.stores import Stores
 from angzarr.routing import Commands

@@ -179,3 +179,16 @@ def test_every_command_says_what_its_exit_codes_mean(run: Run) -> None:
 
 def test_the_command_is_documented() -> None:
     assert serve_command.__doc__
+
+
+@pytest.mark.spec("OPS-3")
+def test_a_server_that_waits_for_a_store_elsewhere_can_be_told_to_stop(bank: Path) -> None:
+    command = [sys.executable, "-m", "angzarr.cli", "serve", str(bank), "--port", "0"]
+    with subprocess.Popen(
+        [*command, "--store", "grpc://127.0.0.1:9"], stderr=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stderr
+        assert "waiting for it" in process.stderr.readline()
+        process.send_signal(signal.SIGTERM)
+
+        assert process.wait(START_S) == 0

@@ -22,6 +22,8 @@ from angzarr.errors import (
 from angzarr.ports.components import CallContext
 from angzarr.ports.event_store import Book
 
+from .conftest import Fields
+
 
 @pytest.mark.spec("CMD-30")
 async def test_a_revocation_refuses_the_command(world):
@@ -350,6 +352,19 @@ async def test_an_append_beyond_the_last_sequence_names_the_stream(world):
 
 @pytest.mark.spec("CMD-38")
 async def test_a_deferred_command_to_a_full_stream_names_it(world):
+    _at_the_end(world, 2**32)
+
+    with pytest.raises(SequenceExhausted):
+        await world.send("a=1", header=world.deferred())
+
+
+@pytest.mark.spec("CMD-38")
+async def test_a_deferred_command_to_a_full_stream_reaches_no_handler_here(world):
+    class Deciding(Fields):
+        async def decide(self, *_: object) -> wire.BusinessResponse:
+            raise AssertionError("it was asked")
+
+    world.coordinate(handlers={"account": Deciding()})
     _at_the_end(world, 2**32)
 
     with pytest.raises(SequenceExhausted):

@@ -652,6 +652,25 @@ async def test_reset_before_a_start_delivers_nothing_yet(timed):
     assert await timed.stores.positions.lease("projector-orders", 0, "other", 0.0)
 
 
+@pytest.mark.spec("PROJ-9")
+async def test_after_a_reset_a_consumer_is_at_the_logs_beginning_until_it_gets_on(timed):
+    """It was said to be where it had been, so that a replay in place ended before it had begun."""
+    gate = asyncio.Event()
+    gate.set()
+    consumers = await timed.start(projector(Recorder(), begin=gate.wait))
+    await timed.publish(count=3)
+    await turns()
+    assert consumers.states()["projector-orders"].position == 3
+    gate.clear()
+
+    await consumers.reset("projector-orders")
+
+    assert consumers.states()["projector-orders"].position == 0
+    gate.set()
+    await turns()
+    assert consumers.states()["projector-orders"].position == 3
+
+
 async def test_many_consumers_cost_one_reader_of_the_log(timed, monkeypatch):
     recorders = [Recorder() for _ in range(100)]
     await timed.start(*(spec(got, str(number)) for number, got in enumerate(recorders)))

@@ -27,7 +27,7 @@ from .reacting import (
     trigger,
 )
 
-STEPS = 8
+STEPS = 10
 """Appends of the longest run below, and one that is never reached."""
 
 

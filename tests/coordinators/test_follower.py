@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
 from angzarr.coordinators.delivery import DeliveryOptions
 from angzarr.coordinators.entries import Entry
 from angzarr.coordinators.follower import LogFollower
+from angzarr.gathering import CALM_S
 from angzarr.ports.event_store import LogEntry
 from angzarr.testing.pages import book_of, cover_of, pages
 
@@ -101,6 +103,27 @@ async def test_each_entry_is_given_to_the_feeds_that_want_its_domain(log, follow
 
     assert (orders.given, more.given, stock.given) == ([1, 2], [1, 2], [3])
     assert follower.position == 3
+
+
+async def test_one_look_serves_several_commits_of_a_busy_loop(log, follower):
+    feed = Fed()
+    assert follower.attach(feed, is_at_end=True)
+
+    for position in range(1, 101):
+        log.add(position)
+        await _busy_turn()
+
+    await turns()
+    assert feed.given == list(range(1, 101))
+    assert len(log.reads) < 50
+
+
+async def _busy_turn() -> None:
+    """Go round the loop once, doing something."""
+    until = time.perf_counter() + 4 * CALM_S
+    while time.perf_counter() < until:
+        pass
+    await asyncio.sleep(0)
 
 
 async def test_a_feed_that_is_ahead_is_not_given_what_it_has_read(log, follower):

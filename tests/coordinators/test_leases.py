@@ -8,7 +8,7 @@ import pytest
 
 from angzarr.coordinators.places import Place, partition_of
 from angzarr.cover import root_of
-from angzarr.errors import NotPermitted, StoreUnavailable
+from angzarr.errors import NotPermitted, ReadStoreUnavailable, StoreUnavailable
 from angzarr.testing.pages import cover_of
 
 from .bus import ALICE, BOB, Bus, Recorder, projector, spec, turns
@@ -116,6 +116,80 @@ async def test_a_process_that_lost_its_lease_begins_nothing_more(timed, other):
     assert first.sequences == [0]  # it was being delivered; the next is not begun
     assert second.sequences == [0, 1]
     assert not leading.states()[NAME].is_leading
+
+
+@pytest.mark.spec("DEP-14", "PROJ-4")
+async def test_only_a_process_that_leads_begins_and_then_reads_the_cursor(timed, other):
+    begun: list[str] = []
+
+    async def begin() -> None:
+        begun.append("second")
+        await timed.stores.positions.reset(NAME)
+
+    first, second = Recorder(), Recorder()
+    leading = await timed.start(spec(first))
+    await other.start(spec(second, begin=begin))
+    await timed.publish(count=2)
+    await timed.time.advance(60.0)
+    assert begun == []
+
+    await leading.stop()
+    await timed.time.advance(5.0)
+
+    assert (begun, second.sequences) == (["second"], [0])
+
+
+@pytest.mark.spec("DEP-14", "STO-26")
+async def test_one_that_is_long_in_beginning_costs_no_other_its_lease(timed, other):
+    gate = asyncio.Event()
+    slow, quick, elsewhere = Recorder(), Recorder(), Recorder()
+    made = await timed.start(spec(slow, "slow", begin=gate.wait), spec(quick))
+    await other.start(spec(elsewhere))
+
+    await timed.time.advance(60.0)
+    await timed.publish()
+    await turns()
+
+    assert (slow.got, quick.sequences, elsewhere.got) == ([], [0], [])
+    gate.set()
+    await turns()
+    assert slow.sequences == [0]
+    assert made.states()["saga-slow"].is_leading
+
+
+@pytest.mark.spec("DEP-14", "OPS-3")
+async def test_one_that_is_stopped_while_it_begins_leads_nothing(timed):
+    gate, recorder = asyncio.Event(), Recorder()
+    made = await timed.start(spec(recorder, begin=gate.wait))
+    await turns()
+
+    await made.stop()
+    gate.set()
+    await timed.publish()
+    await turns()
+
+    assert recorder.got == []
+    assert await timed.stores.positions.lease(NAME, 0, "another", 1.0)
+
+
+@pytest.mark.spec("DEP-14", "PROJ-18")
+async def test_a_process_that_could_not_begin_tries_it_again(timed, caplog):
+    failures = [ReadStoreUnavailable("orders.sqlite", "locked")]
+
+    async def begin() -> None:
+        if failures:
+            raise failures.pop()
+
+    recorder = Recorder()
+    await timed.start(spec(recorder, begin=begin))
+    await timed.publish()
+    await turns()
+    assert recorder.got == []
+
+    await timed.time.advance(5.0)
+
+    assert recorder.sequences == [0]
+    assert "orders.sqlite" in caplog.text
 
 
 @pytest.mark.spec("DEP-14")

@@ -102,6 +102,17 @@ async def test_commands_are_decided_on_the_state_that_earlier_ones_left(shop):
     assert book.next_sequence == 2
 
 
+async def test_a_handler_here_decides_on_messages_and_not_on_their_bytes(shop, monkeypatch):
+    async def handle(request: bytes, context: CallContext) -> bytes:
+        raise AssertionError("it was asked in bytes")
+
+    monkeypatch.setattr(shop.handler, "handle", handle)
+
+    book = await shop.send(Stock("pear", 1), 0)
+
+    assert codec.unpack(book.pages[0].event, Stocked, "shelf") == Stocked("pear", 1)
+
+
 async def test_a_rejection_reaches_the_caller(shop):
     with pytest.raises(CommandRejected, match=r"^fewer than nothing$"):
         await shop.send(Stock("pear", -1), 0)

@@ -11,14 +11,21 @@ import logging
 import pytest
 
 from angzarr.coordinators.letters import UNDECODABLE
-from angzarr.errors import CommandRejected, HandlerFailed, InvalidInput, StoreUnavailable
+from angzarr.errors import (
+    CommandRejected,
+    HandlerFailed,
+    InvalidInput,
+    ReadStoreUnavailable,
+    RemoteError,
+    StoreUnavailable,
+)
 from angzarr.ports.components import Subscription
 from angzarr.ports.event_store import LogEntry
 from angzarr.testing.pages import cover_of, page, sequences_of
 
 from .bus import ALICE, BOB, Recorder, projector, spec, turns
 
-TRANSIENT = StoreUnavailable("elsewhere", "it is down")
+TRANSIENT = RemoteError("UNAVAILABLE", "it is down")
 PERMANENT = InvalidInput("payload", "a number", "x")
 CURSOR = "saga-shipping"
 
@@ -55,6 +62,18 @@ async def test_attempts_are_further_and_further_apart(timed):
 
     backoffs = [delay for delay in timed.time.delays if delay not in (5.0, 0.07)]
     assert backoffs == [0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 25.6]
+
+
+@pytest.mark.spec("DLQ-3", "PROJ-18")
+@pytest.mark.parametrize("lost", [StoreUnavailable, ReadStoreUnavailable])
+async def test_a_store_that_is_away_is_waited_for_and_nothing_is_given_up(timed, lost):
+    got = Recorder(failing(lost("elsewhere", "it is down"), 30))
+    await timed.start(spec(got))
+    await timed.publish()
+    await timed.time.advance(1_000.0)
+
+    assert (len(got.got), got.sequences) == (31, [0])
+    assert await timed.letters() == []
 
 
 @pytest.mark.spec("DLQ-3", "DLQ-2", "STO-50", "STO-26", "SAGA-5")

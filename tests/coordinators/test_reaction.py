@@ -444,12 +444,16 @@ async def test_the_budget_is_an_option(town):
 @pytest.mark.spec("SAGA-8", "CMD-38")
 async def test_a_stamp_beyond_the_last_sequence_is_refused(town):
     saga = town.saga(Script(sends(command("player", "a=1", "b=1", root=OTHER))))
-    town.events.faults["next_sequence"] = end_at(2**32 - 1)
+    town.events.faults |= {"next_sequence": end_at(2**32 - 1), "append": append_at_the_end}
 
     outcome = await saga.react(await town.published("paid=1"))
 
     assert isinstance(outcome.refused[0].error, SequenceExhausted)
     assert town.road.sent == []
+
+
+async def append_at_the_end(real, cover, sequence, pages, **options):
+    return await real(cover, 0 if cover.root == OTHER else sequence, pages, **options)
 
 
 def end_at(sequence: int):

@@ -141,18 +141,56 @@ async def test_numbers_that_cannot_be_read_fail_the_reaction(town):
 
 @pytest.mark.spec("UPC-2")
 async def test_it_sees_upcast_pages_where_its_process_has_the_upcaster(town):
-    class Upcaster:
-        async def upcast(self, request: bytes, context: CallContext) -> bytes:
-            asked = wire.UpcastRequest.FromString(request)
-            for page in asked.events:
-                page.event.value = b"lifted"
-            return wire.UpcastResponse(events=asked.events).SerializeToString()
-
     script = Script(sends())
 
-    await town.saga(script, upcasters={"order": Upcaster()}).react(await town.published("paid=1"))
+    await town.saga(script, upcasters={"order": Lifting()}).react(await town.published("paid=1"))
 
     assert script.seen[0].source.pages[0].event.value == b"lifted"
+
+
+class Lifting:
+    """An upcaster to the payload `lifted`."""
+
+    async def upcast(self, request: bytes, context: CallContext) -> bytes:
+        asked = wire.UpcastRequest.FromString(request)
+        for page in asked.events:
+            page.event.value = b"lifted"
+        return wire.UpcastResponse(events=asked.events).SerializeToString()
+
+
+class Here(Script):
+    """A saga that takes messages. given: what it was asked."""
+
+    def __init__(self, *answers: object) -> None:
+        super().__init__(*answers)
+        self.given: list[tuple[wire.EventBook, dict[str, int]]] = []
+
+    async def react_to(
+        self, source: wire.EventBook, next_sequences: dict[str, int], context: CallContext
+    ) -> wire.SagaResponse:
+        self.given.append((source, dict(next_sequences)))
+        return sends(command("player", "a=1"))
+
+
+@pytest.mark.spec("SAGA-2", "SAGA-6")
+async def test_a_saga_here_is_given_messages_and_not_their_bytes(town):
+    await town.fill("player", 2)
+    saga, book = Here(), await town.published("paid=1", correlation_id="c-1")
+
+    outcome = await town.saga(saga).react(book)
+
+    assert saga.given == [(wire.EventBook.FromString(book), {"player": 2, "table": 0})]
+    assert indexes(outcome) == ([0], [])
+    assert saga.seen == []
+
+
+@pytest.mark.spec("UPC-2")
+async def test_a_saga_here_is_given_upcast_messages(town):
+    saga = Here()
+
+    await town.saga(saga, upcasters={"order": Lifting()}).react(await town.published("paid=1"))
+
+    assert saga.given[0][0].pages[0].event.value == b"lifted"
 
 
 # Failures of Handle

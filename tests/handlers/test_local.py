@@ -62,6 +62,16 @@ async def test_a_command_is_answered_with_its_event():
     assert payloads(response, Deposited) == [Deposited(5)]
 
 
+async def test_messages_are_answered_as_their_bytes_are_and_stay_as_they_were():
+    handler, sent = LocalCommandHandler(Account), request(book(Deposited(1)), Deposit(5))
+    asked = wire.ContextualCommand.FromString(sent)
+
+    answered = await handler.decide(asked.events, asked.command, CallContext())
+
+    assert answered.SerializeToString() == await handler.handle(sent, CallContext())
+    assert asked == wire.ContextualCommand.FromString(sent)
+
+
 async def test_new_pages_leave_the_numbering_to_the_coordinator():
     response = await answer(Account, book(Deposited(1)), Deposit(5))
 

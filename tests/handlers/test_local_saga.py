@@ -71,6 +71,15 @@ async def test_an_event_becomes_a_command_for_the_declared_target():
     )
 
 
+async def test_messages_are_answered_as_their_bytes_are_and_stay_as_they_were():
+    source = book("order", PAID)
+
+    answered = await LocalSaga(Shipping).react_to(source, {"shipment": 3}, CallContext())
+
+    assert answered == await reacted(Shipping, book("order", PAID), shipment=3)
+    assert source == book("order", PAID)
+
+
 @pytest.mark.spec("SAGA-8", "COMPAT-7")
 async def test_a_command_leaves_the_stamp_to_the_coordinator():
     answer = await reacted(Shipping, book("order", PAID), shipment=7)

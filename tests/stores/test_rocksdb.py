@@ -450,3 +450,22 @@ async def test_a_task_beside_a_write_on_its_way_is_not_alone() -> None:
     mailbox.close()
 
     assert not is_alone
+
+
+@pytest.mark.spec("OPS-3")
+async def test_what_is_handed_over_when_the_store_is_closed_is_written(url: str) -> None:
+    stores = open_stores(url, sync=False)
+    writing = asyncio.create_task(stores.events.append(ALICE, 0, pages(0, 1)))
+    await asyncio.sleep(0)
+
+    await stores.close()
+
+    assert await writing == Appended(0, 0)
+
+
+async def test_a_write_that_is_refused_when_it_is_handed_over_says_so(url: str) -> None:
+    stores = open_stores(url, sync=False)
+    await stores.close()
+
+    with pytest.raises(StoreClosed):
+        await asyncio.gather(*(stores.positions.put_cursor(f"c{n}", 1) for n in range(3)))

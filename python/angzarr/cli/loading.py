@@ -10,9 +10,9 @@ from pathlib import Path
 from types import ModuleType
 
 from angzarr.app import App
-from angzarr.assembly import Definition
 from angzarr.cli.outcome import FAILED, USAGE, fail
 from angzarr.handlers import Aggregate, ProcessManager, Projector, Saga, Upcaster
+from angzarr.parts import Definition
 
 BASES = (Aggregate, ProcessManager, Projector, Saga, Upcaster)
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import signal
 import sys
+from contextlib import AsyncExitStack
 
 from angzarr.app import App
 from angzarr.cli import options
 from angzarr.cli.loading import load_app
 from angzarr.cli.outcome import told
+from angzarr.cli.signals import started, until_told
 
 
 def run(
@@ -34,19 +35,19 @@ def run(
 async def _run(app: App) -> None:
     origin = sys.modules[app.definitions[0].__module__] if app.definitions else None
     main = getattr(origin, "main", None)
-    async with app:
+    async with until_told() as told_to_stop, AsyncExitStack() as stack:
+        if not await started(app, told_to_stop):
+            return
+        stack.push_async_callback(app.stop)
         if callable(main) and len(inspect.signature(main).parameters) == 1:
+            told_to_stop.forget()
             answer = main(app)
             if inspect.isawaitable(answer):
                 await answer
             return
-        asked_to_stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, asked_to_stop.set)
         sys.stdout.write(f"running {', '.join(app.components())}\n")
         sys.stdout.flush()
-        await asked_to_stop.wait()
+        await told_to_stop.wait()
 
 
 command = run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import signal
 import sys
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +15,7 @@ from angzarr.app import App
 from angzarr.cli import options
 from angzarr.cli.loading import load_app
 from angzarr.cli.outcome import told
+from angzarr.cli.signals import started, until_told
 from angzarr.config_sources import Flag
 
 
@@ -47,11 +48,10 @@ def serve(
 
 
 async def _serve(app: App, uds: Path | None) -> None:
-    asked_to_stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, asked_to_stop.set)
-    async with app:
+    async with until_told() as told_to_stop, AsyncExitStack() as stack:
+        if not await started(app, told_to_stop):
+            return
+        stack.push_async_callback(app.stop)
         server = await app.serve(socket=uds)
         try:
             for address in server.addresses:
@@ -60,11 +60,10 @@ async def _serve(app: App, uds: Path | None) -> None:
             # What is loaded by now stays; a collection need not walk it again and again.
             gc.collect()
             gc.freeze()
-            await asked_to_stop.wait()
+            await told_to_stop.wait()
         finally:
             # A second signal ends the process at once; what was acknowledged is durable anyway.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+            told_to_stop.forget()
             await server.stop()
 
 

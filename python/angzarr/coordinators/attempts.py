@@ -18,7 +18,7 @@ from angzarr.coordinators.pipeline import Sleep
 from angzarr.coordinators.subscriptions import Filter
 from angzarr.coordinators.turns import Turns
 from angzarr.cover import Cover
-from angzarr.errors import AngzarrError, CorruptData, ReadStoreUnavailable
+from angzarr.errors import AngzarrError, CorruptData, StoreUnavailable
 from angzarr.ports.clock import Clock
 from angzarr.ports.dead_letters import DeadLetterQueue
 from angzarr.ports.event_store import LogEntry
@@ -146,8 +146,8 @@ class Attempts:
         """
         item.failures += 1
         self._note(item, error)
-        # A read model out of reach is no fault of the delivery (PROJ-18).
-        is_lost = isinstance(error, ReadStoreUnavailable) or self._options.on_poison == "block"
+        # A store or a read model out of reach is no fault of the delivery (DLQ-3, PROJ-18).
+        is_lost = isinstance(error, StoreUnavailable) or self._options.on_poison == "block"
         is_over = not is_transient(error) or item.failures >= self._options.max_attempts
         if item.letter_id or not is_over or is_lost:
             return self._later(item)

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from angzarr import wire
-from angzarr.coordinators import books, letters, merge, numbering, provenance, validate
+from angzarr.coordinators import (
+    books,
+    letters,
+    merge,
+    numbering,
+    provenance,
+    refusals,
+    validate,
+)
 from angzarr.coordinators.compensation import Compensations
 from angzarr.coordinators.conflicts import Conflicts
 from angzarr.coordinators.external import External, PayloadReader
@@ -381,8 +389,10 @@ class CommandCoordinator:
 
     async def _repeated(self, call: Call, accepted: Accepted) -> bytes:
         """The book of an acceptance that is known already, with this request's correlation id
-        (CMD-28).
+        (CMD-28). Raises the refusal, if that is what is known.
         """
+        if refusals.is_refused(accepted):
+            raise refusals.decode(accepted.answer).error
         if accepted.pages:
             last = wire.EventPage.FromString(accepted.pages[-1])
             following = last.header.sequence + 1

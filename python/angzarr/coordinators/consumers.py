@@ -179,6 +179,8 @@ class Consumers:
                 if between is not None:
                     await between()
                 await seats[0].place.reset()
+                for seat in seats:
+                    seat.last_cursor = 0
             finally:
                 for seat in seats:
                     seat.is_paused = False
@@ -238,6 +240,7 @@ class Consumers:
 
     async def _leave(self, seat: Seat) -> None:
         """End the seat's run, and store what it finished."""
+        await seat.begin_not()
         run = seat.run
         if run is None:
             return
@@ -259,7 +262,6 @@ class Consumers:
             seat.place,
             Wanted(spec, seat.partition, options.partitions),
             self._attempts(seat),
-            events=self._stores.events,
             follower=self._follower,
             options=options,
             concurrency=spec.concurrency,

@@ -73,6 +73,8 @@ class ConsumerSpec:
     from_now: when it is new, it starts at the log's end and not at its beginning.
     gave_up: told of a delivery whose dead letter is durable, before the consumer goes on; a
     consumer that keeps positions moves its own past the pages. What it raises is tried again.
+    begin: called whenever this process has taken the lead, before the cursor is read, which it may
+    set. What it raises is logged, and it is called again. Other consumers don't wait for it.
     """
 
     name: str
@@ -86,6 +88,7 @@ class ConsumerSpec:
     skips_without_correlation: bool = False
     from_now: bool = False
     gave_up: Deliver | None = None
+    begin: Callable[[], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,8 @@ def meaning_of(error: AngzarrError) -> Meaning:
         return Meaning.PARKED
     if kind in _MISMATCHES:
         return Meaning.MISMATCH
+    if kind == "rejected":
+        return Meaning.REFUSED  # whatever its text is
     if isinstance(error, StorageFailed) or str(error).startswith(_STORE_TEXTS):
         return Meaning.RESEND  # the destination's store failed: nobody has decided anything
     if kind != "too_large" and code_of(error) in RESENT:

@@ -11,18 +11,15 @@ from typing import Final, Protocol
 from angzarr.coordinators.delivery import DeliveryOptions
 from angzarr.coordinators.entries import NOWHERE, Entry
 from angzarr.coordinators.pipeline import Sleep
+from angzarr.coordinators.shared_log import READ_COUNT, SharedLog
 from angzarr.errors import AngzarrError, StoreClosed
-from angzarr.ports.event_store import EventStore, LogEntry
+from angzarr.gathering import give_way
+from angzarr.ports.event_store import EventStore
 
-READ_COUNT: Final = 64
-"""Entries of one read: few enough to leave the event loop in a fraction of a millisecond, and to
-bound what entries of the greatest size take."""
 SLICE_S: Final = 0.001
 """How long work that never waits may keep the event loop."""
 PAUSE_S: Final = 0.001
 """How long a busy event loop is left to others between two looks at the log."""
-CALM_S: Final = 0.00005
-"""An event loop that goes round faster has nothing else to do."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,10 +50,12 @@ class LogFollower:
 
     A feed that can't take an entry is detached, so the others never wait for it, and nothing is
     kept for it here. position: everything up to it was given to the attached ones; without any, the
-    newest position that was seen. head: the log's, as it was seen last.
+    newest position that was seen. head: the log's, as it was seen last. log: shared with those that
+    read it by themselves.
     """
 
     def __init__(self, events: EventStore, *, options: DeliveryOptions, sleep: Sleep) -> None:
+        self.log = SharedLog(events)
         self._events = events
         self._options = options
         self._sleep = sleep
@@ -110,9 +109,11 @@ class LogFollower:
             # There is more behind a full answer.
             is_full = len(entries) == READ_COUNT
             self.head = await self._events.log_head() if is_full else entries[-1].position
-            await self._give(entries)
+            await self._give(self.log.keep(entries))
             if not is_full:
-                await _give_way()
+                # One look then serves several commits. A look after each of them took a quarter of
+                # a loop that makes thousands a second; a calm loop looks again at once.
+                await give_way(PAUSE_S)
         elif self._attached:
             await self._pass_gap()
         return False
@@ -127,17 +128,16 @@ class LogFollower:
     async def _pass_gap(self) -> None:
         """Pass positions whose entries were deleted."""
         position = self.position
-        entries, seen = await look(self._events, position)
+        entries, seen = await self.log.look(position)
         if not entries and self.position == position:
             self.position = seen
 
-    async def _give(self, entries: list[LogEntry]) -> None:
+    async def _give(self, entries: list[Entry]) -> None:
         """Fan out, with a turn for others now and then; feeds may come and go meanwhile."""
         busy_until = time.perf_counter() + SLICE_S
-        for log_entry in entries:
-            if log_entry.position <= self.position or not self._attached:
+        for entry in entries:
+            if entry.position <= self.position or not self._attached:
                 continue
-            entry = Entry(log_entry)
             for feed in self._wanting(entry):
                 if entry.position > feed.read and not feed.take(entry):
                     self.detach(feed)
@@ -156,30 +156,6 @@ class LogFollower:
             found = tuple(feed for feed in self._attached if feed.wants_domain(domain))
             self._by_domain[domain] = found
         return found
-
-
-async def _give_way() -> None:
-    """Let others work first, where there are any, for a while.
-
-    One look at the log then serves several commits. A look after each of them took a quarter of a
-    loop that makes thousands of commits a second; one that is idle looks again at once.
-    """
-    began = now = time.perf_counter()
-    while now - began < PAUSE_S:
-        await asyncio.sleep(0)
-        before, now = now, time.perf_counter()
-        if now - before < CALM_S:
-            return
-
-
-async def look(events: EventStore, after: int) -> tuple[list[LogEntry], int]:
-    """The next entries of the log, and the position up to which there are no others.
-
-    An answer without entries says that those up to the head as it was before are deleted ones.
-    """
-    head = await events.log_head()
-    entries = await events.tail(after, limit=READ_COUNT)
-    return entries, entries[-1].position if entries else max(after, head)
 
 
 async def persist(

@@ -15,7 +15,8 @@ from collections.abc import Awaitable, Callable, Hashable
 from typing import Final
 
 from angzarr.coordinators.entries import Entry
-from angzarr.coordinators.follower import READ_COUNT, SLICE_S
+from angzarr.coordinators.follower import SLICE_S
+from angzarr.coordinators.shared_log import READ_COUNT
 
 _CLOCK: Final = time.perf_counter
 

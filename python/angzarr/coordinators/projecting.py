@@ -45,8 +45,10 @@ class Place(Protocol):
         """Pages up to `sequence` are applied."""
         ...
 
-    async def call(self, book: wire.EventBook, context: CallContext) -> wire.Projection | None:
-        """Give the book to the projector."""
+    async def call(
+        self, book: wire.EventBook, cover: Cover, context: CallContext
+    ) -> wire.Projection | None:
+        """Give the book, which is one of the stream of `cover`, to the projector."""
         ...
 
 
@@ -60,17 +62,19 @@ class Positions(Protocol):
 class StoredPlace:
     """A transaction of a read store: rows and position in one."""
 
-    __slots__ = ("_projector", "_unit", "position", "put_position")
+    __slots__ = ("_db", "_projector", "position", "put_position")
 
     def __init__(self, projector: StoredProjector, unit: Unit[object]) -> None:
         self._projector = projector
-        self._unit = unit
+        self._db = unit.db
         self.position = unit.position
         self.put_position = unit.put_position
 
-    async def call(self, book: wire.EventBook, context: CallContext) -> wire.Projection | None:
+    async def call(
+        self, book: wire.EventBook, cover: Cover, context: CallContext
+    ) -> wire.Projection | None:
         """Run the projector's methods in the transaction; they skip what is not for them."""
-        packed = await self._projector.apply(book, self._unit.db)
+        packed = await self._projector.apply(book, self._db, cover)
         return None if packed is None else wire.Projection(projection=packed)
 
 
@@ -89,9 +93,11 @@ class PlainPlace:
         self.position = positions.get
         self.put_position = positions.put
 
-    async def call(self, book: wire.EventBook, context: CallContext) -> wire.Projection | None:
+    async def call(
+        self, book: wire.EventBook, cover: Cover, context: CallContext
+    ) -> wire.Projection | None:
         """Ask the projector, unless nothing in the book is for it."""
-        wanted = self._filter.pages(book.cover.domain, book.pages)
+        wanted = self._filter.pages(cover.domain, book.pages)
         if not wanted:
             return None
         if self._has_types and len(wanted) < len(book.pages):
@@ -117,34 +123,48 @@ class Projecting:
         self._views = Views(events, upcasters)
         self._options = options
 
+    def is_next(self, cover: Cover, book: wire.EventBook, position: int | None) -> bool:
+        """Whether the book is what a place wants next that has come to `position` in the stream,
+        just as it is: nothing of it is known there, or missing before it, or to be upcast.
+        """
+        pages = book.pages
+        start = 0 if position is None else position + 1
+        return (
+            len(pages) > 0
+            and pages[0].header.sequence == start
+            and cover.domain not in self._upcasters
+        )
+
     async def feed(
         self,
         place: Place,
         given: bytes | wire.EventBook,
         context: CallContext,
         how: str = PUBLISHED,
+        cover: Cover | None = None,
     ) -> Applied | None:
         """Apply a book's pages that are new to the place, and those before them that it lacks;
         None if there is nothing new. A book that is given parsed may be changed.
 
         how: PUBLISHED as the log has it; REQUESTED, of which pages from the first pending one of
         the stream on are left to the log (CAS-9); REDELIVERED, which was passed before, and is
-        applied once more whatever the position.
+        applied once more whatever the position. cover: the book's own, where it is at hand.
         """
         book = books.parse(wire.EventBook, given) if isinstance(given, bytes) else given
         if how == REQUESTED:
             del book.pages[projector_books.cut_pending(book.pages) :]
         if not book.pages:
             return None
-        cover = books.cover_of(book.cover)
+        cover = cover or books.cover_of(book.cover)
         if how == REDELIVERED:
             book = await self._upcast(cover, book, context)
-            projection = await place.call(book, context)
+            projection = await place.call(book, cover, context)
             return Applied(book.cover, book.pages[-1].header.sequence, projection)
         position = await place.position(cover)
         if not projector_books.trim(book, position):
             return None
-        book = await self._upcast(cover, book, context)
+        if cover.domain in self._upcasters:
+            book = await self._upcast(cover, book, context)
         start = 0 if position is None else position + 1
         if start < book.pages[0].header.sequence:
             return await self._fill(place, cover, book, start, context, how)
@@ -222,7 +242,7 @@ class Projecting:
         self, place: Place, cover: Cover, book: wire.EventBook, context: CallContext
     ) -> Applied:
         last = book.pages[-1].header.sequence
-        projection = await place.call(book, context)
+        projection = await place.call(book, cover, context)
         await place.put_position(cover, last)
         return Applied(book.cover, last, projection)
 

@@ -40,8 +40,8 @@ class ProjectorCoordinator:
     """Drives one projector.
 
     Consumers feed it: `consumer`, `component`, `log_subscriptions`, `log_editions`, `concurrency`,
-    `deliver` and `gave_up` are what they want to know, and they give a stream one delivery at a
-    time. Requests call `project` when it is their turn at the stream.
+    `begin`, `deliver` and `gave_up` are what they want to know, and they give a stream one delivery
+    at a time. Requests call `project` when it is their turn at the stream.
 
     upcasters: by domain, where there are any. publish: takes projections; None publishes none.
     """
@@ -93,11 +93,19 @@ class ProjectorCoordinator:
         return self._filter.wants(cover.domain)
 
     async def open(self) -> None:
-        """Open the read store. Before consumers start: their cursor is set to where its rows end.
+        """Open the read store, before consumers start.
 
         Raises ReadStoreUnavailable, InvalidInput, FormatTooNew.
         """
         await self._target.open()
+
+    async def begin(self) -> None:
+        """Set the consumer's cursor to where the rows end. It is the leading process's to set: one
+        that stands by would take back what the other has finished.
+
+        Raises ReadStoreUnavailable, StoreUnavailable.
+        """
+        await self._target.begin()
 
     async def close(self) -> None:
         """Finish what was asked for, store positions, let go. Idempotent."""
@@ -112,7 +120,8 @@ class ProjectorCoordinator:
         if not self.wants(delivery.cover):
             return
         how = REDELIVERED if delivery.is_redelivered else PUBLISHED
-        applied = await self._target.apply(delivery.book, self._context(delivery.cover), how)
+        cover = delivery.cover
+        applied = await self._target.apply(delivery.book, self._context(cover), how, cover)
         if applied is not None and self._publish is not None:
             self._finished(applied)
 

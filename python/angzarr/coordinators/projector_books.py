@@ -16,16 +16,14 @@ OUTPUT: Final = "_projection"
 
 def trim(book: wire.EventBook, position: int | None) -> bool:
     """Leave out pages up to `position`, in place; whether any page is left."""
-    if position is None:
-        return bool(book.pages)
-    count = 0
-    for page in book.pages:
-        if page.header.sequence > position:
-            break
-        count += 1
-    if count:
-        del book.pages[:count]
-    return bool(book.pages)
+    pages = book.pages
+    if not pages or position is None or pages[0].header.sequence > position:
+        return bool(pages)
+    if pages[-1].header.sequence <= position:
+        return False
+    count = next(index for index, page in enumerate(pages) if page.header.sequence > position)
+    del pages[:count]
+    return True
 
 
 def cut_pending(pages: Sequence[wire.EventPage]) -> int:

@@ -43,14 +43,20 @@ class Target(Protocol):
     """What a projector's coordinator does with books."""
 
     async def open(self) -> None:
-        """Make ready; the consumer's cursor is where the rows are when it returns."""
+        """Make ready."""
+        ...
+
+    async def begin(self) -> None:
+        """Set the consumer's cursor to where the rows are; for who leads it, and nobody else."""
         ...
 
     async def close(self) -> None:
         """Finish what was asked for, store positions, let go. Idempotent."""
         ...
 
-    async def apply(self, book: bytes, context: CallContext, how: str) -> Applied | None:
+    async def apply(
+        self, book: bytes, context: CallContext, how: str, cover: Cover | None = None
+    ) -> Applied | None:
         """`Projecting.feed`, with its effects durable, or as durable as they get, on return."""
         ...
 
@@ -107,7 +113,7 @@ class StoredTarget:
         self._healing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
-        """Open the read store, and begin where its rows end.
+        """Open the read store.
 
         Raises ReadStoreUnavailable, InvalidInput, FormatTooNew.
         """
@@ -116,7 +122,20 @@ class StoredTarget:
         model = self._model = await self._store.open(self._name)
         self._writer = Writer(model, self._options, self._finished, self._replaced)
         await self._writer.adopt()
-        await self._align()
+
+    async def begin(self) -> None:
+        """Let the consumer go on where the rows end.
+
+        They may end before its cursor, since a crash of the machine takes the newest transactions,
+        and since files can be deleted or restored; and behind it, after a rebuild.
+        """
+        async with self._open_model().transaction() as unit:
+            own = await unit.cursor()
+        stored = await self._positions.cursor(self._consumer)
+        if stored is not None and (own or 0) < stored:
+            await self._positions.reset(self._consumer)
+        if own is not None or stored is not None:
+            await self._positions.put_cursor(self._consumer, own or 0)
 
     async def close(self) -> None:
         """Finish what was asked for, and close the read store. Idempotent."""
@@ -132,12 +151,14 @@ class StoredTarget:
             if model is not None:
                 await model.close()
 
-    async def apply(self, book: bytes, context: CallContext, how: str) -> Applied | None:
+    async def apply(
+        self, book: bytes, context: CallContext, how: str, cover: Cover | None = None
+    ) -> Applied | None:
         """Apply it in a transaction; committed on return."""
 
         async def work(unit: Unit[object]) -> Applied | None:
             place = StoredPlace(self._projector, unit)
-            return await self._projecting.feed(place, book, context, how)
+            return await self._projecting.feed(place, book, context, how, cover)
 
         return await self._open_writer().run(work)
 
@@ -191,20 +212,6 @@ class StoredTarget:
         """Apply the log in large transactions."""
         rebuilt = await self._rebuild.catch_up(self._open_model(), progress=progress)
         await self._positions.put_cursor(self._consumer, rebuilt.position)
-
-    async def _align(self) -> None:
-        """Let the consumer go on where the rows end.
-
-        They may end before its cursor, since a crash of the machine takes the newest transactions,
-        and since files can be deleted or restored; and behind it, after a rebuild.
-        """
-        async with self._open_model().transaction() as unit:
-            own = await unit.cursor()
-        stored = await self._positions.cursor(self._consumer)
-        if stored is not None and (own or 0) < stored:
-            await self._positions.reset(self._consumer)
-        if own is not None or stored is not None:
-            await self._positions.put_cursor(self._consumer, own or 0)
 
     async def _finished(self) -> int | None:
         return await self._positions.cursor(self._consumer)
@@ -264,13 +271,18 @@ class PlainTarget:
     async def open(self) -> None:
         """Nothing is opened."""
 
+    async def begin(self) -> None:
+        """The consumer's cursor is the one that there is."""
+
     async def close(self) -> None:
         """Store positions. Raises StoreUnavailable."""
         await self._late.close()
 
-    async def apply(self, book: bytes, context: CallContext, how: str) -> Applied | None:
+    async def apply(
+        self, book: bytes, context: CallContext, how: str, cover: Cover | None = None
+    ) -> Applied | None:
         """Ask the projector; positions are durable soon after."""
-        return await self._projecting.feed(self._place, book, context, how)
+        return await self._projecting.feed(self._place, book, context, how, cover)
 
     async def pass_by(self, cover: Cover, last: int) -> None:
         """Move the position, durable soon after."""

@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Final, Protocol
 
 from angzarr import wire
-from angzarr.coordinators import books, failures, names, provenance
+from angzarr.coordinators import books, failures, names, provenance, refusals
 from angzarr.coordinators.destinations import Destinations
 from angzarr.coordinators.failures import Meaning
 from angzarr.coordinators.flow import DEPTH, Executed, Flow, Outcome, Refused
@@ -171,6 +171,8 @@ class Reaction:
             elif meaning is Meaning.RESEND:
                 round_.held.add(output.stream)
                 self._leave(error)
+            elif (known := await self._overtaken(output, error, meaning)) is not None:
+                self._accept(output, wire.CommandResponse(events=known), round_)
             else:
                 await self._refuse(output, error, is_parked=meaning is Meaning.PARKED)
         return round_
@@ -259,6 +261,28 @@ class Reaction:
         change = self._set_timer(timer)
         await self._settlements.carry_out(self._source, timer.index, change)
         self._done.add(timer.index)
+
+    async def _overtaken(
+        self, output: Command, error: AngzarrError, meaning: Meaning
+    ) -> wire.EventBook | None:
+        """Have the destination refuse the command for good, whoever else sends it; what another run
+        of the reaction got accepted meanwhile, None if it is refused.
+
+        A parked command may still be executed. Of a stream in another store nobody can tell.
+        """
+        if not self._settles or meaning is Meaning.PARKED:
+            return None
+        domain, root = output.stream
+        destinations = self._means.destinations
+        if domain not in destinations.domains or not destinations.is_near(domain):
+            return None
+        cover = Cover(domain, root, self._source.cover.edition)
+        key = self._source.provenance(output.index)
+        found = await refusals.refuse(self._means.stores.events, cover, key, error)
+        if found is None:
+            return None
+        pages = [wire.EventPage.FromString(page) for page in found.pages]
+        return wire.EventBook(cover=output.book.cover, pages=pages)
 
     async def _refuse(self, output: Command, error: AngzarrError, *, is_parked: bool) -> None:
         """The command is rejected: its source will be told, unless it is parked (SAGA-13)."""

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from angzarr import wire
-from angzarr.coordinators import books, projector_books
-from angzarr.coordinators.projecting import Projecting, StoredPlace
+from angzarr.coordinators import books, projector_books, validate
+from angzarr.coordinators.entries import NOWHERE, cover_in
+from angzarr.coordinators.log_pages import LogPages
+from angzarr.coordinators.projecting import PUBLISHED, Projecting
 from angzarr.coordinators.subscriptions import Filter, editions_of
 from angzarr.cover import Cover
 from angzarr.errors import AngzarrError, StoreUnavailable
@@ -38,6 +40,8 @@ FAILURES_KEPT: Final = 1_000
 
 Limit = Callable[[Cover], int | None]
 """The sequence up to which a stream is wanted; None is nothing of it."""
+
+Stream = tuple[str, str, bytes]
 
 _CONTEXT: Final = CallContext()
 
@@ -89,111 +93,159 @@ class Rebuild:
         async with model.transaction() as unit:
             rebuilt.position = await unit.cursor() or 0
         size = SHARED_ENTRIES if is_shared else COMMIT_ENTRIES
-        for _ in range(ROUNDS):
-            head = await self._events.log_head()
-            if rebuilt.position >= head:
-                break
-            while rebuilt.position < head:
-                await self._commit(model, rebuilt, head, size, limit, passes_failures)
-                if progress is not None:
-                    progress(min(rebuilt.position, head), head)
+        pages = LogPages(self._events, READ_COUNT)
+        try:
+            for _ in range(ROUNDS):
+                head = await self._events.log_head()
+                if rebuilt.position >= head:
+                    break
+                while rebuilt.position < head:
+                    run = _Run(rebuilt, pages, head, size, limit)
+                    await self._commit(model, run, passes_failures=passes_failures)
+                    if progress is not None:
+                        progress(min(rebuilt.position, head), head)
+        finally:
+            await pages.close()
         return rebuilt
 
-    async def _commit(
-        self,
-        model: ReadModel[object],
-        rebuilt: Rebuilt,
-        head: int,
-        size: int,
-        limit: Limit | None,
-        passes_failures: bool,
-    ) -> None:
+    async def _commit(self, model: ReadModel[object], run: _Run, *, passes_failures: bool) -> None:
         """One transaction; again without the book that failed, where that is allowed."""
-        run = _Run(rebuilt.position, head, size)
+        rebuilt = run.rebuilt
         while True:
+            run.begin()
             try:
                 async with model.transaction() as unit:
-                    await self._apply(unit, run, rebuilt, limit)
-                    if limit is None:
+                    await self._apply(unit, run)
+                    if run.limit is None:
                         await unit.put_cursor(run.position)
                 break
             except StoreUnavailable:
                 raise
             except AngzarrError as error:
                 is_full = len(rebuilt.failures) >= FAILURES_KEPT
-                if not passes_failures or is_full or run.position == run.start:
+                if not passes_failures or is_full or run.position == rebuilt.position:
                     raise
                 rebuilt.failures[run.position] = str(error)
-                run = _Run(rebuilt.position, head, size)
         rebuilt.position = run.position
         rebuilt.entry_count += run.count
 
-    async def _apply(
-        self, unit: Unit[object], run: _Run, rebuilt: Rebuilt, limit: Limit | None
-    ) -> None:
-        place = StoredPlace(self._projector, unit)
+    async def _apply(self, unit: Unit[object], run: _Run) -> None:
+        place = _Place(self._projector, unit)
         until = time.perf_counter() + SLICE_S
         while run.position < run.head and run.count < run.size:
-            entries = await self._events.tail(run.position, limit=READ_COUNT)
-            for entry in entries:
+            entries = await run.pages.after(run.position)
+            for entry in entries[: run.size - run.count]:
                 run.position = entry.position  # that of the entry in work, should it fail
-                await self._entry(place, unit, entry, rebuilt, limit)
+                await self._entry(place, entry, run)
                 run.count += 1
                 if time.perf_counter() > until:
                     await asyncio.sleep(0)
                     until = time.perf_counter() + SLICE_S
             if not entries:
                 run.position = run.head  # only entries of deleted editions are left
+        await place.flush()
 
-    async def _entry(
-        self,
-        place: StoredPlace,
-        unit: Unit[object],
-        entry: LogEntry,
-        rebuilt: Rebuilt,
-        limit: Limit | None,
-    ) -> None:
+    async def _entry(self, place: _Place, entry: LogEntry, run: _Run) -> None:
+        cover = cover_in(entry.book)
+        if cover is NOWHERE:
+            cover = books.cover_of(books.parse(wire.EventBook, entry.book).cover)
+        if cover.domain == validate.SYSTEM:
+            await place.forget_editions(entry)
+        if not self._filter.wants(cover.domain):
+            return
+        if self._editions is not None and cover.edition not in self._editions:
+            return
         book = books.parse(wire.EventBook, entry.book)
-        domain = book.cover.domain
-        for deleted in projector_books.deleted_editions(book):
-            await unit.forget_edition(deleted.domain, deleted.edition)
-        if not self._filter.wants(domain):
-            return
-        if self._editions is not None and book.cover.edition.name not in self._editions:
-            return
-        if limit is not None:
-            last = limit(books.cover_of(book.cover))
+        position = await place.position(cover)
+        if run.limit is not None:
+            last = run.limit(cover)
             if last is None:
                 return
             del book.pages[_count_up_to(book.pages, last) :]
-        if entry.position in rebuilt.failures:
+        if entry.position in run.rebuilt.failures:
             if book.pages:
-                await _pass(place, book)
-            return
-        await self._projecting.feed(place, book, _CONTEXT)
+                await place.pass_by(cover, book)
+        elif self._projecting.is_next(cover, book, position):
+            await place.apply(cover, book)
+        else:
+            await self._projecting.feed(place, book, _CONTEXT, PUBLISHED, cover)
 
 
 @dataclass(slots=True)
 class _Run:
-    """One transaction's way through the log."""
+    """One transaction's way through the log, from where `rebuilt` is on."""
 
-    start: int
+    rebuilt: Rebuilt
+    pages: LogPages
     head: int
     size: int
+    limit: Limit | None
     position: int = 0
     count: int = 0
 
-    def __post_init__(self) -> None:
-        self.position = self.start
+    def begin(self) -> None:
+        self.position, self.count = self.rebuilt.position, 0
 
 
-async def _pass(place: StoredPlace, book: wire.EventBook) -> None:
-    """Move the position over a book that is left out."""
-    cover = books.cover_of(book.cover)
-    last = book.pages[-1].header.sequence
-    position = await place.position(cover)
-    if position is None or position < last:
-        await place.put_position(cover, last)
+class _Place:
+    """A transaction that only we write meanwhile: a position is read once, and put at the end."""
+
+    def __init__(self, projector: StoredProjector, unit: Unit[object]) -> None:
+        self._apply = projector.apply
+        self._unit = unit
+        self._db = unit.db
+        self._known: dict[Stream, int | None] = {}
+        self._put: dict[Stream, Cover] = {}
+
+    async def position(self, cover: Cover) -> int | None:
+        """The last sequence that was applied."""
+        stream = cover.stream
+        known = self._known
+        if stream not in known:
+            known[stream] = await self._unit.position(cover)
+        return known[stream]
+
+    async def put_position(self, cover: Cover, sequence: int) -> None:
+        """Pages up to `sequence` are applied."""
+        stream = cover.stream
+        self._known[stream] = sequence
+        self._put[stream] = cover
+
+    async def call(
+        self, book: wire.EventBook, cover: Cover, context: CallContext
+    ) -> wire.Projection | None:
+        """Apply it; nobody asks for projections of what was long ago."""
+        await self._apply(book, self._db, cover)
+
+    async def apply(self, cover: Cover, book: wire.EventBook) -> None:
+        """Apply the book that comes next in its stream."""
+        await self._apply(book, self._db, cover)
+        stream = cover.stream
+        self._known[stream] = book.pages[-1].header.sequence
+        self._put[stream] = cover
+
+    async def pass_by(self, cover: Cover, book: wire.EventBook) -> None:
+        """Move the position over a book that is left out."""
+        last = book.pages[-1].header.sequence
+        position = await self.position(cover)
+        if position is None or position < last:
+            await self.put_position(cover, last)
+
+    async def forget_editions(self, entry: LogEntry) -> None:
+        """Hear of deleted editions (PROJ-15)."""
+        await self.flush()
+        book = books.parse(wire.EventBook, entry.book)
+        for deleted in projector_books.deleted_editions(book):
+            await self._unit.forget_edition(deleted.domain, deleted.edition)
+
+    async def flush(self) -> None:
+        """Put what is not put yet, and begin anew."""
+        for stream, cover in self._put.items():
+            sequence = self._known[stream]
+            assert sequence is not None, "it was put"
+            await self._unit.put_position(cover, sequence)
+        self._known.clear()
+        self._put.clear()
 
 
 def _count_up_to(pages: Sequence[wire.EventPage], last: int) -> int:

@@ -10,12 +10,11 @@ from google.protobuf.message import DecodeError
 from angzarr.coordinators.attempts import Attempts
 from angzarr.coordinators.delivery import ConsumerSpec, DeliveryOptions
 from angzarr.coordinators.entries import NOWHERE, Entry
-from angzarr.coordinators.follower import LogFollower, look, persist
+from angzarr.coordinators.follower import LogFollower, persist
 from angzarr.coordinators.lanes import Lanes, Slices
 from angzarr.coordinators.pipeline import Sleep
 from angzarr.coordinators.places import Place, partition_of
 from angzarr.coordinators.subscriptions import Filter, editions_of
-from angzarr.ports.event_store import EventStore
 
 
 class Wanted:
@@ -64,7 +63,6 @@ class Run:
         wanted: Wanted,
         attempts: Attempts,
         *,
-        events: EventStore,
         follower: LogFollower,
         options: DeliveryOptions,
         concurrency: int,
@@ -76,7 +74,6 @@ class Run:
         self.place = place
         self.name = place.name
         self._wanted = wanted
-        self._events = events
         self._follower = follower
         self._options = options
         self._moved = moved
@@ -172,11 +169,11 @@ class Run:
     async def _read_step(self) -> bool:
         """Read a page of the log; True when the follower goes on from here."""
         await self._room()
-        entries, seen = await look(self._events, self._own)
-        for log_entry in entries:
-            if not self.take(Entry(log_entry)):
+        entries, seen = await self._follower.log.look(self._own)
+        for entry in entries:
+            if not self.take(entry):
                 return False
-            self._own = log_entry.position
+            self._own = entry.position
         self._own = seen
         self._is_attached = self._follower.attach(self, is_at_end=not entries)
         return self._is_attached
@@ -206,11 +203,10 @@ class Run:
             return True
         await self._room()
         spilled = [lane.spilled for lane in hungry.values() if lane.spilled is not None]
-        entries, seen = await look(self._events, min(spilled) - 1)
-        for log_entry in entries:
-            if log_entry.position > self.read:
+        entries, seen = await self._follower.log.look(min(spilled) - 1)
+        for entry in entries:
+            if entry.position > self.read:
                 break  # it is still to be offered
-            entry = Entry(log_entry)
             lane = hungry.get(entry.cover.stream)
             if lane is None or lane.spilled is None or entry.position < lane.spilled:
                 continue

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from angzarr.coordinators.delivery import ConsumerSpec, DeliveryOptions
 from angzarr.coordinators.places import Place
@@ -50,6 +51,7 @@ class Seat:
         self._make_run = make_run
         self._asked_ns = 0
         self._until_ns = 0
+        self._beginning: asyncio.Task[None] | None = None
 
     def is_held(self) -> bool:
         """Whether the lease is this process's now."""
@@ -92,6 +94,13 @@ class Seat:
             _log.warning("the lease of %s was not renewed: %s", self.place.name, error)
             self.may_work()
 
+    async def begin_not(self) -> None:
+        """Let go of a run that is about to begin."""
+        beginning, self._beginning = self._beginning, None
+        if beginning is not None:
+            beginning.cancel()
+            await asyncio.gather(beginning, return_exceptions=True)
+
     async def give_back(self) -> None:
         """Let others have the lease at once."""
         if self._until_ns:
@@ -104,9 +113,31 @@ class Seat:
         self._asked_ns = asked_ns
         self._until_ns = asked_ns + int(ttl_s * NS_PER_S) if is_ours else 0
         if not self.may_work() and self.run is not None:
-            _log.warning("%s is led by another process now", self.place.name)
+            why = "ran out before it was renewed" if is_ours else "is another process's now"
+            _log.warning("the lease of %s %s", self.place.name, why)
 
     async def _begin(self, events: EventStore) -> None:
+        if self.spec.begin is None:
+            await self._go_on(events)
+        elif self._beginning is None or self._beginning.done():
+            work = self._prepare(self.spec.begin, events)
+            self._beginning = asyncio.get_running_loop().create_task(work)
+
+    async def _prepare(self, begin: Callable[[], Awaitable[None]], events: EventStore) -> None:
+        """Begin beside the renewing of leases, which must not wait for it; the next renewal tries
+        again.
+        """
+        try:
+            await begin()
+            await self._go_on(events)
+        except StoreClosed:
+            _log.info("%s does not begin: the store is closed", self.place.name)
+        except AngzarrError as error:
+            _log.warning("%s can't begin, and tries it again: %s", self.place.name, error)
+        except Exception:
+            _log.exception("%s failed to begin, and tries it again", self.place.name)
+
+    async def _go_on(self, events: EventStore) -> None:
         start = await self.place.start(events, from_now=self.spec.from_now)
         if self.run is None and self.is_held() and not self.is_paused:
             self.run = self._make_run(self, start)

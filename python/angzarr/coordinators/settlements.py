@@ -1,26 +1,22 @@
 """Outputs that are done with at their source: refused, scheduled or cancelled (COMP-3, TIMER-2).
 
-An accepted output is known at its destination, where it has its key. A refused one left no trace
-there: were its reaction to run again, it might be accepted, and its source be told of a rejection
-all the same. So a key at the source says that it is done with, in one write with the obligations
-that follow; the same holds for timers, which have no destination.
+An accepted output is known at its destination, where it has its key. That a refused one is done
+with is said by a key at the source, in one write with the obligations that follow: its destination
+may be out of reach, or lead another store. The same holds for timers, which have no destination.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final, Protocol
 
-import msgspec
-
-from angzarr.coordinators import failures
+from angzarr.coordinators import refusals
 from angzarr.coordinators.outputs import Source
+from angzarr.coordinators.refusals import Refusal
 from angzarr.cover import REFUSED, SCHEDULED, Provenance
-from angzarr.errors import AngzarrError, RemoteError, SequenceConflict, StoreUnavailable, clip
+from angzarr.errors import AngzarrError, SequenceConflict, StoreUnavailable
 from angzarr.ports.event_store import Dropped, EventStore, Obligation
 
-REASON_BYTES_MAX: Final = 4 * 1024
 TRIES: Final = 100
 """Attempts at a key in a stream that others write to; a conflict means that one of them got on."""
 
@@ -31,25 +27,6 @@ class Worker(Protocol):
     def wake(self) -> None:
         """Look for what is due: an append has carried obligations."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a command was refused, as it is kept with its key."""
-
-    code: str
-    kind: str
-    message: str
-    is_parked: bool
-
-    @property
-    def error(self) -> AngzarrError:
-        """The destination's error once more."""
-        return RemoteError(self.code, self.message, error_kind=self.kind)
-
-
-_encode = msgspec.msgpack.Encoder().encode
-_decode = msgspec.msgpack.Decoder(Refusal).decode
 
 
 class Settlements:
@@ -63,7 +40,7 @@ class Settlements:
         """How a command was refused, if it was. Raises StoreUnavailable."""
         key = source.provenance(index, REFUSED)
         found = await self._events.find_by_provenance(source.cover, key)
-        return None if found is None else _decode(found.answer)
+        return None if found is None else refusals.decode(found.answer)
 
     async def is_carried_out(self, source: Source, index: int) -> bool:
         """Whether a timer among the outputs was carried out. Raises StoreUnavailable."""
@@ -84,14 +61,9 @@ class Settlements:
         obligations: what follows, in the same write. Raises StoreUnavailable, whatever the store
         could not do (COMP-3).
         """
-        refusal = Refusal(
-            failures.code_of(error),
-            failures.kind_of(error),
-            clip(str(error), REASON_BYTES_MAX),
-            is_parked,
-        )
+        refusal = Refusal.of(error, is_parked=is_parked)
         key = source.provenance(index, REFUSED)
-        await self._settle(source, key, obligations, _encode(refusal))
+        await self._settle(source, key, obligations, refusals.encode(refusal))
 
     async def carry_out(self, source: Source, index: int, change: Obligation | Dropped) -> None:
         """Settle a timer: do what it changes. Raises StoreUnavailable as refuse."""

@@ -119,7 +119,11 @@ class Filter:
 
 def type_urls(pages: Iterable[wire.EventPage]) -> tuple[str, ...]:
     """Type URLs of the pages' payloads; EXTERNAL for a payload that is elsewhere."""
-    return tuple(EXTERNAL if page.HasField("external") else page.event.type_url for page in pages)
+    return tuple([page.event.type_url or _typeless(page) for page in pages])
+
+
+def _typeless(page: wire.EventPage) -> str:
+    return EXTERNAL if page.HasField("external") else ""
 
 
 def _takes_page(types: Types, page: wire.EventPage) -> bool:

@@ -12,10 +12,11 @@ from google.protobuf.message import DecodeError
 
 from angzarr import codec, wire
 from angzarr.codec import Payload
+from angzarr.cover import Cover
 from angzarr.errors import AngzarrError, CorruptData, HandlerFailed, InvalidInput, RemoteError
 from angzarr.handlers.projector import Projector
 from angzarr.handlers.projector_table import EventMethod
-from angzarr.handlers.trigger import trigger_of
+from angzarr.handlers.trigger import cover_of, trigger_at
 from angzarr.ports.components import CallContext, Subscription
 from angzarr.ports.read_store import ReadStore
 
@@ -79,11 +80,13 @@ class LocalProjector:
         """
         raise RemoteError("UNIMPLEMENTED", "HandleSpeculative needs a read_store")
 
-    async def apply(self, book: wire.EventBook, db: object) -> Any | None:
+    async def apply(
+        self, book: wire.EventBook, db: object, cover: Cover | None = None
+    ) -> Any | None:
         """Call the methods for the book's events, in order; what the last one to return something
-        returned, packed. NoOps and types without a method are skipped.
+        returned, packed. NoOps and types without a method are skipped. cover: the book's own.
         """
-        cover = book.cover
+        cover = cover or cover_of(book.cover)
         methods = self._by_domain.get(cover.domain) or self._methods_of(cover.domain)
         entries = methods.by_url
         latest: object = None
@@ -101,7 +104,7 @@ class LocalProjector:
             except codec.DECODE_ERRORS as error:
                 name = codec.full_name(url)
                 raise codec.unreadable(name, _at(cover, page), error) from error
-            place = trigger_of(cover, page, {}) if method.wants_place else None
+            place = trigger_at(cover, page, {}) if method.wants_place else None
             try:
                 answer = call(payload, place, db)
                 if answer is not None and inspect.isawaitable(answer):
@@ -168,5 +171,5 @@ class _Methods:
         return found
 
 
-def _at(cover: wire.Cover, page: wire.EventPage) -> str:
-    return f"page {page.header.sequence} of {cover.domain}/{cover.root.value.hex()}"
+def _at(cover: Cover, page: wire.EventPage) -> str:
+    return f"page {page.header.sequence} of {cover.domain}/{cover.root.hex()}"

@@ -107,11 +107,13 @@ class ReadStore(Protocol[Db_co]):
 class StoredProjector(Projector, Protocol):
     """A projector in this process whose rows are in a read store."""
 
-    async def apply(self, book: wire.EventBook, db: object) -> Any | None:
+    async def apply(
+        self, book: wire.EventBook, db: object, cover: Cover | None = None
+    ) -> Any | None:
         """Handle the book's pages within a transaction; the packed projection, if there is one.
 
-        Raises HandlerFailed for an exception of the user's code, CorruptData for a page that does
-        not parse.
+        cover: the book's own, where the caller has it at hand. Raises HandlerFailed for an
+        exception of the user's code, CorruptData for a page that does not parse.
         """
         ...
 

@@ -4,7 +4,7 @@
 
 The file is in WAL mode, so that queries read while the projector writes. Writing is done on the
 event loop: a transaction takes some 70 µs there, and a thread would add more than that by waiting
-for the interpreter's lock (decision 012). Flushes never happen there: `synchronous = NORMAL` leaves
+for the interpreter's lock (decision 015). Flushes never happen there: `synchronous = NORMAL` leaves
 them to checkpoints, and these run in a thread.
 """
 

@@ -10,13 +10,14 @@ from typing import Any, Final
 from google.protobuf.message import DecodeError
 
 from angzarr import wire
-from angzarr.errors import InvalidInput
+from angzarr.errors import AngzarrError, InvalidInput
 from angzarr.ports.components import CallContext
 from angzarr.ports.event_store import Duplicate, LogEntry
 from angzarr.ports.stores import Stores
-from angzarr.rpc import store_calls
+from angzarr.rpc import store_batches, store_calls
 from angzarr.rpc.services import Rpc
 from angzarr.rpc.status import Status, status_of
+from angzarr.rpc.store_batches import ANSWER_BYTES_MAX, SEVERAL, SMALL
 from angzarr.rpc.store_calls import ERROR, FACTS, SERVICE, Call, calls
 
 WAIT_S_MAX: Final = 30.0
@@ -89,12 +90,29 @@ class StoreService:
         except DecodeError as error:
             raise InvalidInput("request", "a StoreCall", error) from error
         name = f"{asked.port}.{asked.method}"
+        if name == SEVERAL:
+            questions = store_batches.asked_of(asked.arguments)
+            return store_batches.answers_bytes([await self._small(*one) for one in questions])
         known = self._answers.get(name)
         if known is None:
             raise InvalidInput("method", "one of a port of the store", name)
         call, answer = known
         positional, named = call.arguments_of(asked.arguments)
         return call.result(await answer(*positional, **named))
+
+    async def _small(self, name: str, arguments: bytes) -> bytes | None:
+        """The result of a question among several; None where it is to be asked by itself: then
+        its error comes with all that belongs to it.
+        """
+        if name not in SMALL:
+            return None
+        call, answer = self._answers[name]
+        try:
+            positional, named = call.arguments_of(arguments)
+            result = call.result(await answer(*positional, **named))
+        except AngzarrError:
+            return None
+        return result if len(result) <= ANSWER_BYTES_MAX else None
 
     def _answer_of(self, call: Call) -> Answer:
         """What answers a call: the port's method, or one here where more is to be said."""

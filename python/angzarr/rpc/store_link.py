@@ -28,6 +28,15 @@ from angzarr.errors import (
 from angzarr.rpc import sockets
 from angzarr.rpc.channels import open_channel, target_of
 from angzarr.rpc.status import error_from_rpc, parts_of
+from angzarr.rpc.store_batches import (
+    SEVERAL,
+    SMALL,
+    Answers,
+    Asked,
+    Batches,
+    answers_of,
+    asked_bytes,
+)
 from angzarr.rpc.store_calls import ERROR, SERVICE, STORE_ERRORS, calls, error_of_bytes
 from angzarr.rpc.tls import TlsFiles
 
@@ -88,8 +97,12 @@ class Link:
     async def ask(self, name: str, *positional: object, **named: object) -> Any:
         """Call `port.method` with its arguments; its result."""
         self.check()
-        request, call_s = _request(name, positional, named), _call_s(name)
-        connection = self._here()
+        arguments, connection = _arguments(name, positional, named), self._here()
+        if name in SMALL:
+            small = await connection.batches.ask(name, arguments)
+            if small is not None:
+                return self._result(name, small)
+        request, call_s = _request(name, arguments), _call_s(name)
         if name in IN_PIECES:
             answer = await connection.read(request, call_s)
         else:
@@ -102,7 +115,8 @@ class Link:
         """As `ask`, after the calls of the same turn that were begun before in this loop: gRPC may
         carry calls over one connection in any order."""
         self.check()
-        request, connection = _request(name, positional, named), self._here()
+        request = _request(name, _arguments(name, positional, named))
+        connection = self._here()
         async with connection.turn(turn):
             return self._result(name, await connection.call(request, CALL_S))
 
@@ -111,7 +125,7 @@ class Link:
     ) -> Any:
         """As `ask`, for a call that waits for `wait_s`; close() ends it at once."""
         self.check()
-        request = _request(name, positional, {**named, "wait_s": wait_s})
+        request = _request(name, _arguments(name, positional, {**named, "wait_s": wait_s}))
         answer = await self._here().waiting(request, wait_s + CALL_S)
         return self._result(name, answer)
 
@@ -178,6 +192,7 @@ class _Connection:
         self._turns: dict[Hashable, asyncio.Future[None]] = {}
         self._running_count = 0
         self._idle = asyncio.Event()
+        self.batches = Batches(self._several)
 
     async def call(self, request: bytes, call_s: float) -> bytes:
         """A StoreCall's result, in pieces if it is too large for one message."""
@@ -249,6 +264,14 @@ class _Connection:
                 await asyncio.wait_for(self._idle.wait(), CLOSE_S)
         await self._channel.close()
 
+    async def _several(self, asked: Asked) -> Answers:
+        request = _request(SEVERAL, asked_bytes(asked))
+        try:
+            return answers_of(await self.call(request, CALL_S), len(asked))
+        except msgspec.MsgspecError as error:
+            cause = f"its answer to {SEVERAL} is none: {error}"
+            raise StoreUnavailable(self._url, cause) from error
+
     async def _unary(self, request: bytes, call_s: float) -> bytes:
         timeout_s, is_away = self._patience(call_s)
         return await self._call(request, timeout=timeout_s, wait_for_ready=is_away)
@@ -316,14 +339,16 @@ def url_of(endpoint: str) -> str:
     return f"grpc://{target_of(endpoint)}"
 
 
-def _request(name: str, positional: tuple[object, ...], named: dict[str, object]) -> bytes:
-    call = calls()[name]
+def _arguments(name: str, positional: tuple[object, ...], named: dict[str, object]) -> bytes:
     try:
-        arguments = call.arguments(*positional, **named)
+        return calls()[name].arguments(*positional, **named)
     except OverflowError as error:
         raise InvalidInput("arguments", "integers of 64 bits", error) from error
-    asked = wire.StoreCall(port=call.port, method=call.method, arguments=arguments)
-    return asked.SerializeToString()
+
+
+def _request(name: str, arguments: bytes) -> bytes:
+    port, _, method = name.partition(".")
+    return wire.StoreCall(port=port, method=method, arguments=arguments).SerializeToString()
 
 
 def _call_s(name: str) -> float:

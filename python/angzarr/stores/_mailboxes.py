@@ -7,20 +7,23 @@ import threading
 import weakref
 from typing import Any
 
-from angzarr._native import Mailbox
+from angzarr._native import Change, Mailbox
+from angzarr.gathering import Gathering
 
 
 class LoopMailbox:
     """The mailbox of one event loop. Tokens are futures of that loop.
 
     The loop's selector keeps it alive, since its descriptor must not be closed before the loop
-    stops watching it; it does not keep the loop alive. write_count: writes on their way.
+    stops watching it; it does not keep the loop alive. write_count: writes on their way. outbox:
+    where they begin it, for the engine to set.
     """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.native = Mailbox()
         self.loop = weakref.ref(loop)
         self.write_count = 0
+        self.outbox: Gathering[tuple[asyncio.Future[Any], Change]] | None = None
         self._last_writer = 0
         loop.add_reader(self.native.fileno(), self.deliver)
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 from angzarr._native import Change, Store
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import InvalidInput
+from angzarr.gathering import Gathering
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import (
     Accepted,
@@ -48,7 +49,13 @@ BLOCK_CACHE_BYTES: Final = 64 * 1024 * 1024
 """RocksDB's cache of uncompressed blocks."""
 WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
 """What RocksDB collects in memory before it writes a table."""
+TAIL_INLINE_MAX: Final = 256
+"""Entries of one read of the log that keep the event loop for less than a thread would cost."""
 TIME_NS_MAX: Final = 2**63 - 1
+WRITES_HELD_MAX: Final = 8
+"""Writes that a busy event loop hands over at once."""
+
+_Write = tuple[asyncio.Future[Any], Change]
 
 
 def open_stores(path: str, *, sync: bool, limits: Limits, clock: Clock) -> RocksStores:
@@ -99,10 +106,13 @@ class Engine:
         """The outcome of the change, which is durable."""
         loop, mailbox = self._here()
         future: asyncio.Future[Any] = loop.create_future()
-        outcome = self.native.submit(mailbox.native, future, change, mailbox.is_alone())
-        if outcome is not None:
-            await asyncio.sleep(0)  # other tasks get their turn all the same
-            return outcome[0]
+        if mailbox.is_alone():
+            outcome = self.native.submit(mailbox.native, future, change, True)
+            if outcome is not None:
+                await asyncio.sleep(0)  # other tasks get their turn all the same
+                return outcome[0]
+        else:
+            self._outbox_of(mailbox).add(loop, (future, change))
         mailbox.write_count += 1
         try:
             return await future
@@ -128,8 +138,26 @@ class Engine:
         return await asyncio.to_thread(call, *arguments)
 
     async def close(self) -> None:
+        _, mailbox = self._here()
+        self._outbox_of(mailbox).flush()
         await asyncio.to_thread(self.native.close)
         self._mailboxes.close()
+
+    def _outbox_of(self, mailbox: LoopMailbox) -> Gathering[_Write]:
+        """Where writes begin. A busy loop hands several over at once (decision 016)."""
+        if mailbox.outbox is None:
+            native, box = self.native, mailbox.native
+
+            def hand_over(writes: list[_Write]) -> None:
+                for future, change in writes:
+                    try:
+                        native.submit(box, future, change, False)
+                    except Exception as error:
+                        if not future.done():
+                            future.set_exception(error)
+
+            mailbox.outbox = Gathering(hand_over, count_max=WRITES_HELD_MAX)
+        return mailbox.outbox
 
     def _here(self) -> tuple[asyncio.AbstractEventLoop, LoopMailbox]:
         try:
@@ -322,7 +350,7 @@ class RocksEvents:
             # The head is read first: what is committed meanwhile ends the wait at once. Waiting for
             # more than the head, and not than `after`, skips deleted editions without spinning.
             head = self._native.log_head()
-            entries = [LogEntry(*entry) for entry in self._native.tail(after, limit)]
+            entries = await self._entries(after, min(limit, max(head - after, 0)))
             if entries or wait_s <= 0.0:
                 return entries
             now = asyncio.get_running_loop().time()
@@ -333,6 +361,12 @@ class RocksEvents:
 
     async def log_head(self) -> int:
         return self._native.log_head()
+
+    async def _entries(self, after: int, limit: int) -> list[LogEntry]:
+        if limit <= TAIL_INLINE_MAX:
+            return [LogEntry(*entry) for entry in self._native.tail(after, limit)]
+        found = await self._engine.in_thread(self._native.tail, after, limit)
+        return [LogEntry(*entry) for entry in found]
 
 
 class RocksSnapshots:

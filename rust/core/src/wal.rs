@@ -221,7 +221,8 @@ pub fn recover(
         let bytes = fs::read(path).map_err(failed("read", path))?;
         let is_last = index + 1 == segments.len();
         let Some(first_lsn) = parse_segment_header(*id, &bytes) else {
-            if is_last && find_record(*id, &bytes, 0, |_| true).is_none() {
+            let first = expected.unwrap_or(applied_lsn + 1);
+            if is_last && find_record(*id, &bytes, SEGMENT_HEADER, first, 0).is_none() {
                 break; // it was being created
             }
             return Err(damaged(path, 0, "no segment header"));
@@ -246,7 +247,7 @@ pub fn recover(
         }
         if is_last {
             // That a later record knew this one to be durable makes it damage instead of a torn tail.
-            if find_record(*id, &bytes, offset, |r| r.lsn > lsn && r.durable_lsn >= lsn).is_some() {
+            if find_record(*id, &bytes, offset, lsn, lsn).is_some() {
                 return Err(damaged(path, offset, "a damaged record before sound ones"));
             }
         }
@@ -268,7 +269,6 @@ pub fn recover(
 
 struct Record<'a> {
     lsn: u64,
-    durable_lsn: u64,
     payload: &'a [u8],
     end: usize,
 }
@@ -283,26 +283,29 @@ fn parse_record(id: u64, bytes: &[u8], offset: usize) -> Option<Record<'_>> {
     }
     Some(Record {
         lsn: u64_at(header, 8)?,
-        durable_lsn: u64_at(header, 16)?,
         payload: &body[RECORD_HEADER - 4..],
         end: end.next_multiple_of(ALIGN),
     })
 }
 
-/// Where the first sound record at or after `from` that is `wanted` begins.
+/// Where the first sound record at or after `from` begins, if record `first_lsn` would be there, that knew
+/// `durable_lsn` or a later one to be durable.
 fn find_record(
     id: u64,
     bytes: &[u8],
     from: usize,
-    wanted: impl Fn(&Record) -> bool,
+    first_lsn: u64,
+    durable_lsn: u64,
 ) -> Option<usize> {
     let mut offset = from.next_multiple_of(ALIGN);
     while offset + RECORD_HEADER <= bytes.len() {
-        // The LSN is never 0 and small, which rules out nearly all places without a checksum.
+        // The file may be full of what an earlier use left behind. Its numbers rule out nearly all places without a
+        // checksum, which is over as many bytes as what is found there says.
+        let count = ((offset - from) / RECORD_HEADER) as u64;
         let lsn = u64_at(bytes, offset + 8)?;
-        if lsn != 0
-            && lsn < 1 << 56
-            && parse_record(id, bytes, offset).is_some_and(|record| wanted(&record))
+        if (first_lsn..=first_lsn + count).contains(&lsn)
+            && (durable_lsn..lsn).contains(&u64_at(bytes, offset + 16)?)
+            && parse_record(id, bytes, offset).is_some()
         {
             return Some(offset);
         }

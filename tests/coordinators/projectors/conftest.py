@@ -273,9 +273,9 @@ class World:
         return await self._opened(made)
 
     async def stored(
-        self, cls: type[Projector] | None = None, **options: object
+        self, cls: type[Projector] | None = None, *, leads: bool = True, **options: object
     ) -> ProjectorCoordinator:
-        """The coordinator of a projector with a read store, open."""
+        """The coordinator of a projector with a read store, open; one that leads has begun, too."""
         local = LocalProjector(cls or rows_class(self.store))
         store = options.pop("read_store", local.read_store)
         assert store is not None
@@ -290,10 +290,14 @@ class World:
                 **options,
             },
         )
-        return await self._opened(made)
+        return await self._opened(made, leads=leads)
 
-    async def _opened(self, made: ProjectorCoordinator) -> ProjectorCoordinator:
+    async def _opened(
+        self, made: ProjectorCoordinator, *, leads: bool = True
+    ) -> ProjectorCoordinator:
         await made.open()
+        if leads:
+            await made.begin()
         self.open.append(made)
         return made
 

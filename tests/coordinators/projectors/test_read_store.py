@@ -311,6 +311,20 @@ async def test_a_file_that_is_ahead_moves_the_consumers_cursor(world) -> None:
     assert await world.stores.positions.cursor(projector.consumer) == 2
 
 
+@pytest.mark.spec("PROJ-4", "DEP-14")
+async def test_opening_takes_nothing_back_from_the_process_that_leads(world) -> None:
+    """Once the cursor was set to that of the file, which is a second late, by a process that only
+    stood by: the leading one did not know, and left it there."""
+    leading = await world.stored()
+    await world.append("a")
+    await world.feed(leading)
+    assert _cursor(world) is None
+
+    standing_by = await world.stored(leads=False)
+
+    assert await world.stores.positions.cursor(standing_by.consumer) == 1
+
+
 @pytest.mark.spec("PROJ-17", "PROJ-4")
 async def test_a_read_model_that_was_switched_behind_its_back_is_caught_up(world) -> None:
     """A switch that broke off half-way has left one that lacks what the old one had."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from dataclasses import replace
 
 import pytest
 
@@ -12,8 +13,15 @@ from angzarr.coordinators import rebuild
 from angzarr.coordinators.projecting import Projecting
 from angzarr.coordinators.rebuild import Rebuild
 from angzarr.coordinators.replays import Beside, replay_at_rest, replay_in_place
-from angzarr.errors import HandlerFailed, NotPermitted, ProjectorReplaying, StoreUnavailable
+from angzarr.errors import (
+    AngzarrError,
+    HandlerFailed,
+    NotPermitted,
+    ProjectorReplaying,
+    StoreUnavailable,
+)
 from angzarr.handlers import LocalProjector
+from angzarr.ports.event_store import LogEntry
 
 
 async def filled(world, count: int = 3):
@@ -407,6 +415,21 @@ async def test_a_store_that_is_gone_is_no_failure_of_an_event(
 
 async def _unavailable(*_: object, **__: object) -> None:
     raise StoreUnavailable("store", "gone")
+
+
+async def test_a_book_that_does_not_parse_stops_a_build(
+    world, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await filled(world)
+    tail = world.events.tail
+
+    async def damaged(after: int, **options: object) -> list[LogEntry]:
+        return [replace(entry, book=b"\xff") for entry in await tail(after, **options)]
+
+    monkeypatch.setattr(world.events, "tail", damaged)
+
+    with pytest.raises(AngzarrError, match="do not parse"):
+        await beside(world).build()
 
 
 @pytest.mark.spec("PROJ-17", "STO-14")

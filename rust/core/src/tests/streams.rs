@@ -245,6 +245,31 @@ fn large_appends_are_split_and_read_back() {
     store.verify().expect("sound");
 }
 
+/// STO-14: what an append wrote is read for the log in one get, or out of several chunks, or out of the hot tail.
+#[test]
+fn log_entries_are_the_same_cached_and_not() {
+    let store = Fixture::new();
+    must(&store, &main_stream(), 0, 1);
+    let mut large = append(&main_stream(), 1, 20);
+    for page in &mut large.pages {
+        page.extend_from_slice(&[0xFA, 1, 0x88, 0x27]);
+        page.extend_from_slice(&[7; 5000]);
+    }
+    put(&store, large).expect("appends");
+    must(&store, &main_stream(), 21, 3);
+    let cold = store.tail(0, 10).expect("reads");
+    store
+        .load(&main_stream(), 0, None, None)
+        .expect("fills the tail");
+    assert_eq!(store.tail(0, 10).expect("reads"), cold);
+    assert_eq!(
+        cold.iter()
+            .map(|entry| sequences(&entry.book).len())
+            .collect::<Vec<_>>(),
+        [1, 20, 3]
+    );
+}
+
 /// STO-48, SNAP-10: the newest usable snapshot and the pages after it, also when the append brought it.
 #[test]
 fn load_latest_is_snapshot_and_tail() {
