@@ -1,8 +1,9 @@
 """Every snippet of the README and the guide is executed, file by file, in a folder of its own.
 
-```python title="x.py"``` is written to that file, other python blocks are run as programs;
-```console``` blocks run their `$` lines in one shell session, in which a line that ends with `&`
-starts a server and waits until it listens.
+```python title="x.py"``` is written to that file, and so is yaml; python blocks without a title are
+run as programs; ```console``` blocks run their `$` lines in one shell session, in which a line
+that ends with `&` starts a server and waits until it listens, and `kill %1` ends the first one.
+SOCKETS stands for a directory of the page's own.
 """
 
 from __future__ import annotations
@@ -14,21 +15,26 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guide").glob("*.md"))]
-BLOCK = re.compile(r"^```(python|console)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.M | re.S)
+BLOCK = re.compile(r"^```(python|yaml|console)(?: title=\"([^\"]+)\")?\n(.*?)^```$", re.M | re.S)
 DEFAULT_PORT = "1310"
+SOCKETS = "/run/bank"
+OTHERS_STORE = "--store grpc"
+"""What a server is started with that has no store of its own."""
 
 
 class Session:
     """One page's folder: files, programs, and the servers that its console blocks start."""
 
-    def __init__(self, folder: pathlib.Path) -> None:
+    def __init__(self, folder: pathlib.Path, sockets: str) -> None:
         self._folder = folder
+        self._sockets = sockets
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self._port = str(probe.getsockname()[1])
@@ -44,16 +50,21 @@ class Session:
 
     def python(self, title: str | None, code: str) -> None:
         if title:
-            (self._folder / title).write_text(code)
+            self.write(title, code)
             return
         self._run([sys.executable, "-W", "error", "-c", code.replace(DEFAULT_PORT, self._port)])
+
+    def write(self, title: str, text: str) -> None:
+        (self._folder / title).write_text(text.replace(SOCKETS, self._sockets))
 
     def console(self, text: str) -> None:
         for line in text.splitlines():
             if not line.startswith("$ "):
                 continue
-            command = line[2:].replace(DEFAULT_PORT, self._port)
-            if command.endswith("&"):
+            command = line[2:].replace(DEFAULT_PORT, self._port).replace(SOCKETS, self._sockets)
+            if command.startswith("kill %"):
+                self._end(self._servers[int(command.removeprefix("kill %")) - 1])
+            elif command.endswith("&"):
                 self._start(command.removesuffix("&"))
             else:
                 self._run(["bash", "-c", command])
@@ -89,18 +100,24 @@ class Session:
         pytest.fail(f"{command} did not start:\n{said}")
 
     def close(self) -> None:
-        for server in self._servers:
-            server.send_signal(signal.SIGTERM)
-            server.wait(20)
-            if server.stdout:
-                server.stdout.close()
+        users = [server for server in self._servers if OTHERS_STORE in str(server.args)]
+        for server in (*users, *self._servers):
+            if server.returncode is None:
+                self._end(server)
+
+    def _end(self, server: subprocess.Popen[str]) -> None:
+        server.send_signal(signal.SIGTERM)
+        server.wait(20)
+        if server.stdout:
+            server.stdout.close()
 
 
 @pytest.fixture
 def session(tmp_path: pathlib.Path) -> Iterator[Session]:
-    made = Session(tmp_path)
-    yield made
-    made.close()
+    with tempfile.TemporaryDirectory(prefix="angzarr-") as sockets:  # whose path is short enough
+        made = Session(tmp_path, sockets)
+        yield made
+        made.close()
 
 
 @pytest.mark.timeout(120)
@@ -109,5 +126,8 @@ def test_every_snippet_runs(page: pathlib.Path, session: Session) -> None:
     for language, title, code in BLOCK.findall(page.read_text()):
         if language == "python":
             session.python(title or None, code)
+        elif language == "yaml":
+            if title:
+                session.write(title, code)
         else:
             session.console(code)

@@ -274,13 +274,12 @@ class Fulfilment:
         timer.due_at.FromNanoseconds(time.time_ns() + PATIENCE_NS.get(event.item, HOUR_NS))
         self.send(reserve, book("_angzarr", b"", timer))
 
-    def on_shipped(self) -> None:
-        if self.order is None:
-            return  # what was placed before the workflow had a correlation id is none of its own
-        self.record(m.Finished(order=self.order))
+    def on_shipped(self, order: bytes) -> None:
+        order = self.order or order  # events of two streams may come in any order
+        self.record(m.Finished(order=order))
         self.cancel_timer()
         fact = self.response.facts.add()
-        fact.cover.domain, fact.cover.root.value = "ledger", self.order
+        fact.cover.domain, fact.cover.root.value = "ledger", order
         page = fact.pages.add()
         page.header.external_deferred.SetInParent()  # which marks it as a fact
         page.event.CopyFrom(packed(m.Income(cents=1)))
@@ -322,7 +321,7 @@ def manage(
             workflow.cancel_timer()
     elif source.domain == "shipment":
         for _ in each(trigger, m.Shipped):
-            workflow.on_shipped()
+            workflow.on_shipped(source.root.value)
     else:
         for _, event in each(trigger, m.Failed):
             workflow.on_failed(event)

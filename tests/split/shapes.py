@@ -25,9 +25,8 @@ NO_APP: Final = HERE / "peer_app.py"
 START_S: Final = 60.0
 """How long a process may take to start, and to end; far more than it needs."""
 
-SETTINGS: Final[dict[str, object]] = {
-    "delivery": {"max_attempts": 2, "first_ms": 1},
-}
+SETTINGS: Final[dict[str, object]] = {"delivery": {"max_attempts": 2, "first_ms": 1}}
+"""So that what is given up on is given up on soon."""
 AGGREGATES: Final = tuple(f"aggregate:{d}" for d in ("order", "stock", "shipment", "ledger"))
 REACTIONS: Final = (
     *(f"saga:{name}" for name in ("confirming", "shipping", "wrapping")),
@@ -104,13 +103,16 @@ class Process:
 
 
 class Site:
-    """Where a shop runs: its folder, and the address that its clients know, in any shape."""
+    """Where a shop runs: its folder, and the address that its clients know, in any shape.
 
-    def __init__(self, folder: Path) -> None:
+    settings: of all configuration files.
+    """
+
+    def __init__(self, folder: Path, settings: dict[str, object] = SETTINGS) -> None:
         self.folder = folder
+        self.settings = settings
         self.socket = folder / "shop.sock"
         self.runs = folder / "runs"
-        self.complaints: list[str] = []
 
     @property
     def address(self) -> str:
@@ -128,7 +130,7 @@ class Site:
     def config(self, name: str, **settings: object) -> Path:
         """A configuration file."""
         path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump({**SETTINGS, **settings}))
+        path.write_text(yaml.safe_dump({**self.settings, **settings}))
         return path
 
     def front(self, config: Path, *arguments: object, app: Path = APP) -> Process:

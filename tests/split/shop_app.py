@@ -282,11 +282,10 @@ class Fulfilment(
     @handles(source="shipment")
     def on_shipped(self, event: Shipped, at: Trigger) -> Iterator[Finished | Cancel | Record]:
         note("process_manager:fulfilment", at)
-        if not self.order:
-            return  # what was placed before the workflow had a correlation id is none of its own
-        yield Finished(order=self.order)
+        order = self.order or at.root  # events of two streams may come in any order
+        yield Finished(order=order)
         yield Cancel("patience")
-        yield Record(Income(cents=1), domain="ledger", root=self.order)
+        yield Record(Income(cents=1), domain="ledger", root=order)
 
     @handles(source="fulfilment")
     def on_failed(self, event: Failed, at: Trigger) -> list[Cancel | Send]:

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 
 from . import scenario
 from .driving import Shop
-from .shapes import COMPONENTS, Site
+from .shapes import COMPONENTS, SETTINGS, Site
 from .watching import Seen, Wanted, cursors, seen, settled
 
 Shape = Callable[[Site], AbstractAsyncContextManager[None]]
@@ -26,10 +26,10 @@ REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 
 @dataclass
 class Told:
-    """answers: by request. seen: after each part, after the last one when all have stopped, since
-    projectors that keep their rows themselves store positions late. cursors: of consumers then.
-    services: what reflection lists at the client's address. health: of components and services
-    there.
+    """answers: by request. seen: after each part; after the last one when all have stopped, since
+    projectors that keep their rows themselves have positions stored late. cursors: of consumers
+    then. services: what reflection lists at the client's address. health: of components and
+    services there.
     """
 
     answers: dict[str, list[str]] = field(default_factory=dict)
@@ -87,10 +87,10 @@ async def at(
 
 
 @contextmanager
-def place() -> Iterator[Site]:
-    """A folder whose path leaves room for a socket's name."""
+def place(**settings: object) -> Iterator[Site]:
+    """A folder whose path leaves room for a socket's name. settings: in place of the usual ones."""
     folder = Path(tempfile.mkdtemp(prefix="angzarr-"))
-    yield Site(folder)
+    yield Site(folder, settings or SETTINGS)
     shutil.rmtree(folder)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +14,7 @@ from angzarr.codec import full_name
 from angzarr.cover import MAIN, Cover
 from angzarr.errors import StoreUnavailable
 from angzarr.ports.clock import SystemClock
+from angzarr.ports.event_store import LogEntry
 from angzarr.ports.stores import Stores
 
 from .driving import shown
@@ -22,6 +23,7 @@ FAR_NS: Final = 60 * 10**9
 """Duties that are due later than that wait for their time; leases of what is worked on are shorter.
 """
 LOOK_S: Final = 0.02
+PAGE: Final = 1_000
 
 Wanted = Mapping[str, frozenset[str]]
 """By consumer: the domains, or `domain:Type`, that are delivered to it."""
@@ -53,7 +55,7 @@ class Seen:
     stored: dict[str, list[str]]
     positions: dict[str, int | None]
     letters: list[str]
-    next_due: int | None
+    next_due: int | None = field(compare=False)
     rows: dict[str, list[tuple[object, ...]]] = field(default_factory=dict)
 
 
@@ -76,9 +78,27 @@ async def settled(stores: Stores, consumers: Wanted = CONSUMERS) -> None:
             continue
 
 
+async def log_of(stores: Stores) -> AsyncIterator[LogEntry]:
+    """The whole log; one answer need not have all that was asked for."""
+    after = 0
+    while entries := await stores.events.tail(after, limit=PAGE):
+        for entry in entries:
+            yield entry
+        after = entries[-1].position
+
+
+async def passed(stores: Stores, consumers: Wanted, position: int) -> None:
+    """Return when all consumers have passed a position in the log, which goes on."""
+    while True:
+        places = [await stores.positions.cursor(consumer) or 0 for consumer in consumers]
+        if min(places) >= position:
+            return
+        await stores.events.tail(await stores.events.log_head(), wait_s=LOOK_S)
+
+
 async def _are_done(stores: Stores, consumers: Wanted) -> bool:
     last = dict.fromkeys(consumers, 0)
-    for entry in await stores.events.tail(0, limit=10_000):
+    async for entry in log_of(stores):
         book = wire.EventBook.FromString(entry.book)
         names = {full_name(page.event.type_url).rpartition(".")[2] for page in book.pages}
         kinds = {book.cover.domain, *(f"{book.cover.domain}:{name}" for name in names)}
@@ -106,7 +126,7 @@ async def seen(
     """What is there now. plain: takes out of a text what was made up in this run."""
     log: list[str] = []
     covers: dict[str, Cover] = {}
-    for entry in await stores.events.tail(0, limit=10_000):
+    async for entry in log_of(stores):
         book = wire.EventBook.FromString(entry.book)
         log.append(plain(f"{entry.position}: {shown(book)}"))
         cover = Cover(book.cover.domain, book.cover.root.value, book.cover.edition.name)
