@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from angzarr.coordinators.failures import Meaning, code_of, is_transient, meaning_of
+from angzarr.coordinators.failures import Meaning, code_of, meaning_of
 from angzarr.cover import Cover
 from angzarr.errors import (
     CascadeConflict,
@@ -146,25 +146,3 @@ def test_codes_are_those_of_the_wire(error, code):
     assert code_of(error) == code
     if not isinstance(error, ValueError):
         assert status_of(error).code.name == code
-
-
-@pytest.mark.spec("DLQ-3")
-@pytest.mark.parametrize(
-    ("code", "is_one"),
-    [
-        ("UNAVAILABLE", True),
-        ("DEADLINE_EXCEEDED", True),
-        ("RESOURCE_EXHAUSTED", True),
-        ("ABORTED", True),
-        ("INTERNAL", True),
-        ("UNKNOWN", True),
-        ("CANCELLED", True),
-        ("INVALID_ARGUMENT", False),
-        ("FAILED_PRECONDITION", False),
-        ("NOT_FOUND", False),
-        ("UNIMPLEMENTED", False),
-        ("DATA_LOSS", False),
-    ],
-)
-def test_transient_failures_are_those_of_the_rule(code, is_one):
-    assert is_transient(RemoteError(code, "x")) is is_one

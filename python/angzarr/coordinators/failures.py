@@ -20,7 +20,6 @@ REACTION_FAILED: Final = "reaction_failed"
 """Kind of the answer to a CASCADE request that is stored, but what followed from it failed."""
 
 RESENT: Final = frozenset({"UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED", "CANCELLED"})
-TRANSIENT: Final = RESENT | {"ABORTED", "INTERNAL", "UNKNOWN"}
 
 _MISMATCHES: Final = frozenset({"sequence_mismatch", "sequence_conflict", "cascade_conflict"})
 _STORE_TEXTS: Final = ("Failed to load events: ", "Failed to persist events: ")
@@ -111,8 +110,3 @@ def code_of(error: BaseException) -> str:
     if isinstance(error, SequenceExhausted):
         return "OUT_OF_RANGE"
     return _CODES.get(kind_of(error), "INTERNAL") if isinstance(error, AngzarrError) else "INTERNAL"
-
-
-def is_transient(error: BaseException) -> bool:
-    """Whether another attempt may do better (DLQ-3)."""
-    return code_of(error) in TRANSIENT

@@ -1,11 +1,24 @@
-"""Dead letters of what sagas and process managers could not finish (DLQ-2, DLQ-3)."""
+"""What sagas and process managers promised and the worker of obligations keeps: how often it is
+tried, and the dead letter when it is given up on (DLQ-2, DLQ-3).
+"""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from angzarr import wire
-from angzarr.coordinators import books, failures
+from angzarr.coordinators import letters
+from angzarr.coordinators.delivery import is_transient
+from angzarr.coordinators.duty import Permanent
+from angzarr.errors import AngzarrError
+
+if TYPE_CHECKING:
+    from angzarr.coordinators.options import Backoff
+    from angzarr.coordinators.reaction import Means
+    from angzarr.ports.event_store import Obligation
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,28 +34,58 @@ class Identity:
     component_type: str
 
 
-def letter(
-    message: wire.EventBook | wire.CommandBook,
-    by: Identity,
-    error: Exception,
-    *,
-    attempts: int,
-    now_ns: int,
-) -> bytes:
-    """The letter for a message that `by` gave up on after `attempts`."""
-    text = str(error)
-    made = wire.AngzarrDeadLetter(
-        cover=message.cover,
-        rejection_reason=f"Event processing failed after {attempts} attempts: {text}",
-        occurred_at=books.timestamp(now_ns),
-        source_component=by.name,
-        source_component_type=by.component_type,
-    )
-    made.event_processing_failed.error = text
-    made.event_processing_failed.retry_count = max(attempts - 1, 0)
-    made.event_processing_failed.is_transient = failures.is_transient(error)
-    if isinstance(message, wire.CommandBook):
-        made.rejected_command.CopyFrom(message)
-    else:
-        made.rejected_events.CopyFrom(message)
-    return made.SerializeToString(deterministic=True)
+class ReactionDuty:
+    """What the duties of one component have in common. kind: of its obligations."""
+
+    def __init__(self, means: Means, identity: Identity, kind: str) -> None:
+        self._means = means
+        self._identity = identity
+        self.kind = kind
+
+    @property
+    def backoff(self) -> Backoff:
+        """Delays after failures."""
+        return self._means.options.duties
+
+    @property
+    def max_attempts(self) -> int:
+        """Then it is a dead letter."""
+        return self._means.options.duties.tries
+
+    @contextmanager
+    def judged(self) -> Generator[None]:
+        """Raise Permanent for a failure in the block that no further attempt can mend."""
+        try:
+            yield
+        except AngzarrError as error:
+            if is_transient(error):
+                raise
+            raise Permanent(error) from error
+
+    def letter(
+        self, message: wire.EventBook | wire.CommandBook, error: Exception, obligation: Obligation
+    ) -> bytes:
+        """The dead letter for what the obligation was about."""
+        by, text = self._identity, str(error)
+        attempts = max(obligation.attempts, 1)
+        now_ns = self._means.clock.now_ns()
+        if isinstance(message, wire.CommandBook):
+            return letters.command_letter(
+                message,
+                letters.given_up(text, attempts),
+                error=text,
+                attempts=attempts,
+                is_transient=is_transient(error),
+                component=by.name,
+                component_type=by.component_type,
+                now_ns=now_ns,
+            )
+        return letters.delivery_letter(
+            message.SerializeToString(),
+            text,
+            attempts=attempts,
+            is_transient=is_transient(error),
+            component=by.name,
+            component_type=by.component_type,
+            now_ns=now_ns,
+        )

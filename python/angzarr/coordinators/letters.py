@@ -57,6 +57,11 @@ def payload_letter(
     return letter.SerializeToString(deterministic=True)
 
 
+def given_up(error: str, attempts: int) -> str:
+    """The reason of a letter for what was tried `attempts` times (DLQ-2)."""
+    return f"Event processing failed after {attempts} attempts: {error}"
+
+
 def delivery_letter(
     book: bytes,
     error: str,
@@ -72,7 +77,7 @@ def delivery_letter(
     is_transient: whether the last error was. A book that does not parse is kept as metadata.
     """
     letter = wire.AngzarrDeadLetter(
-        rejection_reason=f"Event processing failed after {attempts} attempts: {error}",
+        rejection_reason=given_up(error, attempts),
         occurred_at=books.timestamp(now_ns),
         source_component=component,
         source_component_type=component_type,

@@ -11,15 +11,12 @@ from typing import Final
 import msgspec
 
 from angzarr import wire
-from angzarr.coordinators import books, failures, outputs
-from angzarr.coordinators.duty import Permanent
+from angzarr.coordinators import books, outputs
 from angzarr.coordinators.flow import Outcome
-from angzarr.coordinators.giving_up import Identity, letter
-from angzarr.coordinators.options import Backoff
+from angzarr.coordinators.giving_up import Identity, ReactionDuty
 from angzarr.coordinators.outputs import Command, Fact, Outputs, Source
 from angzarr.coordinators.reaction import Means
 from angzarr.cover import MAIN, Provenance
-from angzarr.errors import AngzarrError
 from angzarr.ports.event_store import Obligation
 
 PARKED: Final = "parked:"
@@ -124,56 +121,32 @@ def outputs_of(payload: RecordedOutputs) -> Outputs:
     return Outputs(commands, facts)
 
 
-class OutputDuty:
+class OutputDuty(ReactionDuty):
     """Carries out what a process manager recorded; a duty for the worker of obligations.
 
     The delivery that recorded it does so itself, at once; this is for what it left.
     """
 
     def __init__(self, means: Means, identity: Identity, resume: Resume) -> None:
-        self._means = means
-        self._identity = identity
+        super().__init__(means, identity, kind_of(identity.component))
         self._resume = resume
-
-    @property
-    def kind(self) -> str:
-        """`Obligation.kind` of this component's outputs."""
-        return kind_of(self._identity.component)
-
-    @property
-    def backoff(self) -> Backoff:
-        """Delays after failures."""
-        return self._means.options.duties
-
-    @property
-    def max_attempts(self) -> int:
-        """Then it is a dead letter."""
-        return self._means.options.duties.tries
 
     async def fulfil(self, obligation: Obligation) -> None:
         """Send what was neither accepted nor refused yet.
 
         Raises Permanent for a failure that no further attempt can mend, else the failure itself.
         """
-        try:
+        with self.judged():
             outcome = await self._resume(obligation)
             if outcome is not None and outcome.failure is not None:
                 raise outcome.failure
-        except AngzarrError as error:
-            if failures.is_transient(error):
-                raise
-            raise Permanent(error) from error
 
     async def give_up(self, obligation: Obligation, error: Exception) -> None:
         """Store the trigger's dead letter, and keep what is left to do until it is replayed."""
         trigger = wire.EventBook.FromString(payload_of(obligation).trigger)
-        now_ns = self._means.clock.now_ns()
-        data = letter(
-            trigger, self._identity, error, attempts=max(obligation.attempts, 1), now_ns=now_ns
-        )
         await self._means.stores.obligations.put(
             Obligation(
                 PARKED + obligation.id, PARKED + obligation.kind, obligation.payload, NEVER_NS
             )
         )
-        await self._means.stores.dead_letters.put(data)
+        await self._means.stores.dead_letters.put(self.letter(trigger, error, obligation))

@@ -12,15 +12,13 @@ from typing import Final
 import msgspec
 
 from angzarr import wire
-from angzarr.coordinators import books, failures, validate
-from angzarr.coordinators.duty import Permanent, Postponed
+from angzarr.coordinators import books, validate
+from angzarr.coordinators.duty import Postponed
 from angzarr.coordinators.flow import LOG_DELIVERY, Outcome
-from angzarr.coordinators.giving_up import Identity, letter
-from angzarr.coordinators.options import Backoff
+from angzarr.coordinators.giving_up import Identity, ReactionDuty
 from angzarr.coordinators.outputs import FIRED, Outputs, Source, Timer, recorded
 from angzarr.coordinators.reaction import Means, Reaction
 from angzarr.cover import MAIN, Provenance
-from angzarr.errors import AngzarrError
 from angzarr.ports.event_store import COMMIT, Dropped, Obligation
 
 FIRED_URL: Final = f"type.googleapis.com/{FIRED}"
@@ -87,28 +85,12 @@ def change_of(
     return Obligation(timer_id, kind, _encode(stored), due_ns, is_replacing=True)
 
 
-class TimerDuty:
+class TimerDuty(ReactionDuty):
     """Fires the timers of one component; a duty for the worker of obligations."""
 
     def __init__(self, means: Means, identity: Identity, wake: Wake) -> None:
-        self._means = means
-        self._identity = identity
+        super().__init__(means, identity, kind_of(identity.component))
         self._wake = wake
-
-    @property
-    def kind(self) -> str:
-        """`Obligation.kind` of this component's timers."""
-        return kind_of(self._identity.component)
-
-    @property
-    def backoff(self) -> Backoff:
-        """Delays after failures."""
-        return self._means.options.duties
-
-    @property
-    def max_attempts(self) -> int:
-        """Then it is a dead letter."""
-        return self._means.options.duties.tries
 
     async def fulfil(self, obligation: Obligation) -> None:
         """Send its command, or wake the component (TIMER-4).
@@ -122,7 +104,7 @@ class TimerDuty:
             _log.info("%s has no effect: what scheduled it is gone", obligation.id)
             return
         schedule = wire.ScheduleTimer.FromString(stored.schedule)
-        try:
+        with self.judged():
             if schedule.HasField("command"):
                 command = recorded(stored.index, schedule.command)
                 reaction = Reaction(self._means, source, LOG_DELIVERY)
@@ -131,23 +113,14 @@ class TimerDuty:
                 outcome = await self._wake(_fired(stored, schedule, self._now_ns()))
             if outcome.failure:
                 raise outcome.failure
-        except AngzarrError as error:
-            if failures.is_transient(error):
-                raise
-            raise Permanent(error) from error
 
     async def give_up(self, obligation: Obligation, error: Exception) -> None:
         """Store its dead letter: the command, or the book that the component was to be woken by."""
         stored = _decode(obligation.payload)
         schedule = wire.ScheduleTimer.FromString(stored.schedule)
-        now_ns = self._now_ns()
-        message = (
-            schedule.command if schedule.HasField("command") else _fired(stored, schedule, now_ns)
-        )
-        data = letter(
-            message, self._identity, error, attempts=max(obligation.attempts, 1), now_ns=now_ns
-        )
-        await self._means.stores.dead_letters.put(data)
+        has_command = schedule.HasField("command")
+        message = schedule.command if has_command else _fired(stored, schedule, self._now_ns())
+        await self._means.stores.dead_letters.put(self.letter(message, error, obligation))
 
     async def _is_void(self, stored: StoredTimer, source: Source) -> bool:
         """Whether the edition was deleted since, or what scheduled it was rolled back (TIMER-5)."""
