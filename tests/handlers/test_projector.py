@@ -11,6 +11,7 @@ from bank import Account, Deposited, Noted
 from google.protobuf.duration_pb2 import Duration
 
 from angzarr import Aggregate, Projector, Service, Sqlite, Trigger, applies, projects
+from angzarr.handlers.naming import bare_name
 from angzarr.ports.components import Subscription
 
 ROWS = Sqlite("rows.sqlite")
@@ -294,9 +295,7 @@ def test_what_is_not_said_is_main_asynchronous_and_named_after_the_class() -> No
     [("A", "a"), ("HTTPLog", "http-log"), ("OrdersV2", "orders-v2"), ("_Hidden", "hidden")],
 )
 def test_names_of_classes_become_names_of_components(name: str, kebab: str) -> None:
-    from angzarr.handlers.projector import kebab as found
-
-    assert found(name) == kebab
+    assert bare_name(type(name, (), {}), None) == kebab
 
 
 @pytest.mark.spec("PROJ-1")

@@ -79,18 +79,33 @@ def handlers_of(
     must_say_result: whether return values are annotated. Raises TypeError for a wrong signature, a
     missing or unknown annotation, or an override without its decorator.
     """
+    for function, mark in marked(cls):
+        yield _handler(cls, function, mark, names, must_say_result)
+
+
+def marked(cls: type) -> Iterator[tuple[FunctionType, Mark]]:
+    """The marked methods of `cls` and its bases, in order of definition. Raises TypeError for an
+    override without its decorator.
+    """
     attributes = {name: None for base in reversed(cls.__mro__) for name in vars(base)}
     for name in attributes:
         marks = [mark_of(vars(base).get(name)) for base in cls.__mro__ if name in vars(base)]
         if not any(marks):
             continue
-        found = getattr(cls, name)
         if marks[0] is None:
             inherited = next(mark for mark in marks if mark is not None)
             raise TypeError(
                 f"{cls.__name__}.{name} overrides a method with {inherited.role.value} without it"
             )
-        yield _handler(cls, found, marks[0], names, must_say_result)
+        yield getattr(cls, name), marks[0]
+
+
+def hints_of(name: str, function: FunctionType, names: Mapping[str, object]) -> dict[str, Untyped]:
+    """A method's annotations, evaluated. Raises TypeError for an unknown name in them."""
+    try:
+        return typing.get_type_hints(function, localns=dict(names))
+    except NameError as error:
+        raise TypeError(_unknown(name, error)) from error
 
 
 def fields_of(cls: type, names: Mapping[str, object]) -> dict[str, object]:
@@ -168,10 +183,7 @@ def _handler(
         if wanted not in function.__annotations__:
             what = "its return value" if wanted == "return" else f"parameter {wanted!r}"
             raise TypeError(f"{name} lacks the annotation of {what}")
-    try:
-        hints: dict[str, Untyped] = typing.get_type_hints(function, localns=dict(names))
-    except NameError as error:
-        raise TypeError(_unknown(name, error)) from error
+    hints = hints_of(name, function, names)
     return Handler(
         name,
         function.__name__,

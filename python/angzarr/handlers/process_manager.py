@@ -30,11 +30,11 @@ from angzarr.handlers.annotations import (
     returned_classes,
 )
 from angzarr.handlers.decorators import Role
+from angzarr.handlers.naming import component_name
 from angzarr.handlers.outputs import OUTPUTS
 from angzarr.handlers.reactions import (
     Domains,
     ReactionTable,
-    component_name,
     domains,
     source_of,
 )

@@ -18,14 +18,13 @@ from dataclasses import dataclass
 from typing import ClassVar, Final
 
 from angzarr.handlers.annotations import caller_names
+from angzarr.handlers.naming import bare_name
 from angzarr.handlers.projector_table import ProjectorTable, Source, build_table
 from angzarr.ports.read_store import ReadStore
 
 EVERY_EDITION: Final = "*"
 MAIN_EDITION: Final = "main"
 
-_NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,127}")
-_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _EDITION: Final = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 
 
@@ -79,7 +78,7 @@ class Projector:
             )
         cls.__angzarr_projector__ = build_table(
             cls,
-            _checked_name(cls, name),
+            bare_name(cls, name or None),
             wanted,
             caller_names(1),
             editions=_editions(cls, editions),
@@ -99,20 +98,6 @@ class Projector:
     def query_service(cls) -> Service | None:
         """The query service that the class was given."""
         return cls.__angzarr_query__
-
-
-def kebab(name: str) -> str:
-    """`MonthlyStatement` → `monthly-statement`."""
-    return _WORDS.sub("-", name.strip("_")).lower()
-
-
-def _checked_name(cls: type, name: str) -> str:
-    found = name or kebab(cls.__name__)
-    if not _NAME.fullmatch(found):
-        raise TypeError(
-            f"{cls.__name__}: name {found!r} must be 1-128 of a-z 0-9 _ - and start with a letter"
-        )
-    return found
 
 
 def _editions(cls: type, given: str | Iterable[str]) -> tuple[str, ...] | None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
-import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import FunctionType
@@ -14,8 +12,16 @@ from typing import Final
 from angzarr import codec
 from angzarr.codec import PayloadType
 from angzarr.handlers.aggregate import Aggregate
-from angzarr.handlers.annotations import classes_in, returned_classes
-from angzarr.handlers.decorators import Mark, Role, mark_of
+from angzarr.handlers.annotations import (
+    classes_in,
+    hints_of,
+    marked,
+    named_type,
+    returned_classes,
+    twice,
+)
+from angzarr.handlers.decorators import Mark, Role
+from angzarr.handlers.sources import ANY_DOMAIN, PATTERN
 from angzarr.handlers.table import FRAMEWORK_NAME
 from angzarr.handlers.trigger import Trigger
 from angzarr.ports.components import Subscription
@@ -24,13 +30,8 @@ from angzarr.ports.read_store import ReadStore
 Source = str | type[Aggregate]
 """A domain by its name or its aggregate class, or a pattern: `*`, `prefix.*`."""
 
-_ANY_DOMAIN: Final = ("any", "other")
-"""Domains that stand for those a pattern matches, to see which names depend on the domain."""
-
 DOMAINS_KEPT: Final = 256
 """Domains whose methods are kept at hand; a pattern may match any number of them."""
-
-_SOURCE: Final = re.compile(r"\*|[a-z_][a-z0-9_-]{0,63}(\.\*)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +131,9 @@ class ProjectorTable:
                 if not self._takes(method, event, source):
                     continue
                 if not is_pattern(source):
-                    yield _payload_type(event, source, method.name).name
+                    yield named_type(event, source, method.name).name
                     continue
-                names = {_payload_type(event, any_, method.name).name for any_ in _ANY_DOMAIN}
+                names = {named_type(event, any_, method.name).name for any_ in ANY_DOMAIN}
                 yield names.pop() if len(names) == 1 else event.__name__
 
     def _methods_of(self, domain: str) -> dict[str, tuple[PayloadType[Untyped], EventMethod]]:
@@ -141,17 +142,15 @@ class ProjectorTable:
             for event in method.events:
                 if not self._takes(method, event, domain):
                     continue
-                kind = _payload_type(event, domain, method.name)
+                kind = named_type(event, domain, method.name)
                 if FRAMEWORK_NAME.fullmatch(kind.name):
                     raise TypeError(
                         f"{method.name}: {kind.name} is a name of the framework's events"
                     )
                 other = found.get(kind.name)
                 if other is not None:
-                    raise TypeError(
-                        f"{method.name} and {other[1].name} both handle {kind.name} of {domain}; "
-                        "one method per type"
-                    )
+                    what = f"{kind.name} of {domain}"
+                    raise TypeError(twice(method.name, other[1].name, what))
                 found[kind.name] = (kind, method)
         return found
 
@@ -180,7 +179,7 @@ def build_table(
     """
     for source in sources:
         named = _name_of(source)
-        if not _SOURCE.fullmatch(named):
+        if not PATTERN.fullmatch(named):
             raise TypeError(f"{cls.__name__}: source {named!r} must be a domain, * or prefix.*")
     table = ProjectorTable(
         cls,
@@ -202,7 +201,7 @@ def build_table(
                     f"sources: {', '.join(table.sources)}"
                 )
     for source in table.sources:
-        table.of_domain(_ANY_DOMAIN[0] if is_pattern(source) else source)
+        table.of_domain(ANY_DOMAIN[0] if is_pattern(source) else source)
     table.reset = _reset(table)
     return table
 
@@ -213,26 +212,18 @@ def is_pattern(source: str) -> bool:
 
 
 def _marked(cls: type) -> Iterator[tuple[FunctionType, Mark]]:
-    """The marked methods of `cls` and its bases, in order of definition."""
-    attributes = {name: None for base in reversed(cls.__mro__) for name in vars(base)}
-    for name in attributes:
-        marks = [mark_of(vars(base).get(name)) for base in cls.__mro__ if name in vars(base)]
-        if not any(marks):
-            continue
-        if marks[0] is None:
-            raise TypeError(f"{cls.__name__}.{name} overrides a method with @projects without it")
-        if marks[0].role is not Role.PROJECTS:
-            raise TypeError(
-                f"{cls.__name__}.{name}: {marks[0].role.value} does not belong to a Projector"
-            )
-        yield getattr(cls, name), marks[0]
+    for function, mark in marked(cls):
+        if mark.role is not Role.PROJECTS:
+            who = f"{cls.__name__}.{function.__name__}"
+            raise TypeError(f"{who}: {mark.role.value} does not belong to a Projector")
+        yield function, mark
 
 
 def _method(
     table: ProjectorTable, function: FunctionType, mark: Mark, names: Mapping[str, object]
 ) -> EventMethod:
     name = f"{table.cls.__name__}.{function.__name__}"
-    hints = _hints(name, function, names)
+    hints = hints_of(name, function, names)
     parameters = list(inspect.signature(function).parameters.values())[1:]
     kinds = {inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD}
     if not 1 <= len(parameters) <= 3 or any(p.kind not in kinds for p in parameters):
@@ -252,7 +243,7 @@ def _method(
             f"{name} takes {dbs[0].name!r}, and {table.cls.__name__} has no read_store to give it"
         )
     for returned in returned_classes(hints.get("return"), name):
-        _payload_type(returned, table.name, name)
+        named_type(returned, table.name, name)
     return EventMethod(
         name,
         function,
@@ -262,16 +253,6 @@ def _method(
         bool(dbs) and others[0] is dbs[0],
         None if mark.domain is None else _name_of(mark.domain),
     )
-
-
-def _hints(name: str, function: FunctionType, names: Mapping[str, object]) -> dict[str, Untyped]:
-    try:
-        return typing.get_type_hints(function, localns=dict(names))
-    except NameError as error:
-        raise TypeError(
-            f"{name} is annotated with {error.name!r}, which is not known at run time; "
-            "import or define it before the class, not under TYPE_CHECKING"
-        ) from error
 
 
 def _reset(table: ProjectorTable) -> Callable[..., Untyped] | None:
@@ -296,10 +277,3 @@ def _name_of(source: object) -> str:
 def _matches(source: str, domain: str) -> bool:
     """Whether a source, or a pattern, stands for a domain, or is the same pattern."""
     return source == domain or (is_pattern(source) and domain.startswith(source[:-1]))
-
-
-def _payload_type(cls: type, domain: str, owner: str) -> PayloadType[Untyped]:
-    try:
-        return codec.payload_type(cls, domain)
-    except TypeError as error:
-        raise TypeError(f"{owner}: {error}") from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import (
     AsyncGenerator,
     Awaitable,
@@ -34,15 +33,10 @@ from angzarr.handlers.targets import Targets
 from angzarr.handlers.trigger import Trigger, trigger_of
 from angzarr.ports.components import Subscription
 
-NAME: Final = re.compile(r"[a-z][a-z0-9_-]{0,127}")
-"""A component's name (CMD-2)."""
-
 RESULTS_MAX: Final = 65_535
 """Outputs and own events of one reaction: a rejected output's index has 16 bits (COMP-13)."""
 
 TIMER_FIRED: Final = wire.TimerFired.DESCRIPTOR.full_name
-
-_WORDS: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 
 Domains = Iterable[str | type] | str | type
 """Names or classes of domains, or one of them."""
@@ -153,18 +147,6 @@ class ReactionTable:
             )
         method, kind = self.wakes[name]
         return method, kind.read_event(fired.payload.value, f"the timer {fired.name!r}")
-
-
-def component_name(cls: type, name: str | None, kind: str) -> str:
-    """`kind:name`; the name of a class that gives none is its own: `OrderFulfilment` →
-    `order-fulfilment`. Raises TypeError for one outside CMD-2.
-    """
-    made = name if name is not None else _WORDS.sub("-", cls.__name__.strip("_")).lower()
-    if not NAME.fullmatch(made):
-        raise TypeError(
-            f"{cls.__name__}: name {made!r} must be 1-128 of a-z 0-9 _ - and start with a letter"
-        )
-    return f"{kind}:{made}"
 
 
 def domains(given: Domains) -> tuple[str | type, ...]:

@@ -20,12 +20,12 @@ from angzarr.handlers.annotations import (
     returned_classes,
 )
 from angzarr.handlers.decorators import Role
+from angzarr.handlers.naming import component_name
 from angzarr.handlers.outputs import OUTPUTS, domain_of, root_bytes
 from angzarr.handlers.reactions import (
     Domains,
     Handled,
     ReactionTable,
-    component_name,
     domains,
     source_of,
 )

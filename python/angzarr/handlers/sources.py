@@ -23,7 +23,7 @@ from angzarr.ports.components import Subscription
 PATTERN: Final = re.compile(r"\*|[a-z_][a-z0-9_-]{0,63}(\.\*)?")
 """A source: a domain, `*` for every one, or `prefix.*`."""
 
-_ANY_DOMAIN: Final = ("any", "other")
+ANY_DOMAIN: Final = ("any", "other")
 """Domains that stand for those a pattern matches, to see which names depend on the domain."""
 
 
@@ -188,12 +188,12 @@ class EventMethods:
 
 
 def _domain(source: Source) -> str:
-    return _ANY_DOMAIN[0] if source.is_pattern else source.pattern
+    return ANY_DOMAIN[0] if source.is_pattern else source.pattern
 
 
 def _wanted(cls: type, source: Source) -> str:
     """The type's name in a subscription: its last part where the full name hangs on the domain."""
-    names = {codec.payload_type(cls, domain).name for domain in _ANY_DOMAIN}
+    names = {codec.payload_type(cls, domain).name for domain in ANY_DOMAIN}
     if source.is_pattern and len(names) > 1:
         return cls.__name__
     return codec.payload_type(cls, _domain(source)).name
