@@ -7,7 +7,7 @@ from functools import partial
 from operator import attrgetter
 
 from angzarr.aggregates import endpoint_of
-from angzarr.components import COORDINATOR, Component
+from angzarr.components import Component
 from angzarr.coordinators import DlqAdmin
 from angzarr.coordinators.process_manager import consumer_name as manager_consumer
 from angzarr.coordinators.projector import consumer_name as projector_consumer
@@ -27,6 +27,7 @@ from angzarr.handlers.saga import Saga
 from angzarr.local_transport import Unary
 from angzarr.parts import Parts
 from angzarr.projectors import query_rpcs
+from angzarr.reactors import elsewhere
 from angzarr.routing import Commands
 from angzarr.rpc.forwarding import forwarded_rpcs
 from angzarr.rpc.reactions import reaction_rpcs
@@ -82,7 +83,7 @@ def dead_letters(parts: Parts, commands: Commands | None) -> DlqAdmin:
         parts.stores.dead_letters,
         commands=commands,
         sequences=parts.stores.events,
-        redelivery=parts.redelivery,
+        redelivery=parts.reacting,
         elsewhere=_redelivered_elsewhere(parts),
         message_bytes_max=parts.config.server.message_size_kb * 1024,
     )
@@ -99,11 +100,10 @@ def _redelivered_elsewhere(parts: Parts) -> Mapping[str, Unary]:
 
 
 def _elsewhere(parts: Parts, kind: str) -> Iterator[tuple[Component, type[object]]]:
-    """Selected components of ours in other processes, with their classes."""
-    for name, component in parts.components.items():
-        if component.kind != kind or component.is_local or component.role != COORDINATOR:
-            continue
-        yield component, parts.definitions[name]
+    """Those that are selected here: what others have is not answered for."""
+    for component, definition in elsewhere(parts, kind):
+        if component.name in parts.components:
+            yield component, definition
 
 
 def _sagas_elsewhere(parts: Parts) -> Iterator[SagaElsewhere]:

@@ -171,7 +171,6 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
             upcasters=upcasters,
             publish=parts.streams.publish if parts.streams else None,
         )
-        parts.redelivery = parts.reacting
         await parts.reacting.start()
 
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from angzarr.components import Component
 from angzarr.config import Config
 from angzarr.coordinators import CommandCoordinator, QueryCoordinator, StreamCoordinator
-from angzarr.coordinators.dead_letters import Redelivery
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
@@ -33,7 +32,7 @@ class Parts:
     """A running app's parts. components: the selected ones by name; known: all of them.
     definitions: the classes of components, by name.
 
-    reacting: what runs beside requests; None where nothing does. redelivery: takes dead events.
+    reacting: what runs beside requests; None where nothing does.
     endpoints: connections to remote components, by component name.
     watchers: told (component name, whether it serves) when a remote one comes or goes.
     """
@@ -49,7 +48,6 @@ class Parts:
     queries: QueryCoordinator | None = None
     streams: StreamCoordinator | None = None
     reacting: Reacting | None = None
-    redelivery: Redelivery | None = None
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
     watchers: list[Callable[[str, bool], None]] = field(

@@ -57,9 +57,6 @@ OWNER: Final = "owner"
 LOOK_S: Final = 0.005
 """Between two looks whether everything is done."""
 
-PM_COMPONENT: Final = "pm:"
-"""Process managers are called so in provenance."""
-
 _log: Final = logging.getLogger("angzarr")
 
 
@@ -254,8 +251,7 @@ def build(
         made.sagas.append(coordinator)
     for manager in reactors.managers:
         coordinator = ProcessManagerCoordinator(manager, means)
-        component = PM_COMPONENT + coordinator.name.partition(":")[2]
-        asked = notifications.add_process_manager(component, coordinator)
+        asked = notifications.add_process_manager(coordinator.component, coordinator)
         duties += (*coordinator.duties, asked)
         made.consumers.add(_reaction_spec(coordinator, "process_manager", config))
         requests.add_process_manager(coordinator)

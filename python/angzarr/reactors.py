@@ -4,6 +4,9 @@ clients that are fed from here, and those in other processes that requests wait 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from angzarr.aggregates import endpoint_of
 from angzarr.components import COORDINATOR, Component
 from angzarr.config_targets import ManagerTarget, ProjectorTarget, Reactor, SagaTarget
@@ -27,6 +30,8 @@ from angzarr.ports.components import Subscription
 from angzarr.reacting import Reactors
 
 EVERY_EDITION = "*"
+
+T = TypeVar("T", bound=Reactor)
 
 
 def reactors_of(parts: Parts) -> Reactors:
@@ -89,10 +94,7 @@ def _client_saga(parts: Parts, component: Component) -> SagaPort:
     if definition is not None and issubclass(definition, Saga):
         local = LocalSaga(definition)
         return RemoteSaga(component.name, endpoint, local.subscriptions, local.targets)
-    target = next(
-        (t for t in parts.config.sagas if t.name == component.domain),
-        SagaTarget(name=component.domain),
-    )
+    target = _target(parts.config.sagas, SagaTarget(name=component.domain))
     wanted = _wanted(parts, component, target)
     return RemoteSaga(component.name, endpoint, wanted, tuple(target.targets), target.routing)
 
@@ -107,10 +109,7 @@ def _client_manager(parts: Parts, component: Component) -> ProcessManagerPort:
         return RemoteProcessManager(
             component.name, local.domain, endpoint, local.subscriptions, local.targets
         )
-    target = next(
-        (t for t in parts.config.process_managers if t.name == component.domain),
-        ManagerTarget(name=component.domain),
-    )
+    target = _target(parts.config.process_managers, ManagerTarget(name=component.domain))
     wanted = _wanted(parts, component, target)
     domain = target.domain or component.domain
     return RemoteProcessManager(component.name, domain, endpoint, wanted, tuple(target.targets))
@@ -130,10 +129,7 @@ def _client_projector(parts: Parts, component: Component) -> ProjectorPort:
             editions=local.editions,
             is_synchronous=local.is_synchronous,
         )
-    target = next(
-        (t for t in parts.config.projectors if t.name == component.domain),
-        ProjectorTarget(name=component.domain),
-    )
+    target = _target(parts.config.projectors, ProjectorTarget(name=component.domain))
     return RemoteProjector(
         component.name,
         endpoint,
@@ -141,6 +137,11 @@ def _client_projector(parts: Parts, component: Component) -> ProjectorPort:
         editions=None if EVERY_EDITION in target.editions else tuple(target.editions),
         is_synchronous=target.synchronous,
     )
+
+
+def _target(listed: Sequence[T], unsaid: T) -> T:
+    """What the configuration says of the component of this name; `unsaid` if nothing."""
+    return next((target for target in listed if target.name == unsaid.name), unsaid)
 
 
 def _wanted(parts: Parts, component: Component, target: Reactor) -> tuple[Subscription, ...]:
@@ -157,7 +158,7 @@ def _wanted(parts: Parts, component: Component, target: Reactor) -> tuple[Subscr
     return found
 
 
-def _elsewhere(parts: Parts, kind: str) -> list[tuple[Component, type[object]]]:
+def elsewhere(parts: Parts, kind: str) -> list[tuple[Component, type[object]]]:
     """Components of ours in other processes, with their classes: those that requests here have to
     wait for, selected or not.
     """
@@ -179,7 +180,7 @@ def _elsewhere(parts: Parts, kind: str) -> list[tuple[Component, type[object]]]:
 
 def _distant_reactions(parts: Parts, kind: str) -> list[RequestedReaction]:
     found: list[RequestedReaction] = []
-    for component, definition in _elsewhere(parts, kind):
+    for component, definition in elsewhere(parts, kind):
         from angzarr.rpc.remote_components import RemoteReaction
 
         if issubclass(definition, Saga):
@@ -194,7 +195,7 @@ def _distant_reactions(parts: Parts, kind: str) -> list[RequestedReaction]:
 
 def _distant_projectors(parts: Parts) -> list[RequestedProjector]:
     found: list[RequestedProjector] = []
-    for component, definition in _elsewhere(parts, "projector"):
+    for component, definition in elsewhere(parts, "projector"):
         from angzarr.rpc.remote_components import RemoteProjection
 
         assert issubclass(definition, Projector)

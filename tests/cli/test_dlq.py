@@ -20,6 +20,7 @@ from angzarr.cli import letters
 from angzarr.cli.loading import load_app
 from angzarr.cover import Cover, root_of
 from angzarr.errors import AngzarrError, HandlerFailed
+from angzarr.reacting import Reacting
 from angzarr.serving import serve
 from angzarr.sync_bridge import LoopThread
 
@@ -43,9 +44,11 @@ class Consumers:
 class Bank:
     """The bank behind a port, and the command line that talks to it."""
 
-    def __init__(self, app: App, thread: LoopThread, address: str, run: Run) -> None:
+    def __init__(
+        self, app: App, thread: LoopThread, address: str, run: Run, consumers: Consumers
+    ) -> None:
         self.app, self.thread, self.address, self.run = app, thread, address, run
-        self.consumers = app._running().redelivery
+        self.consumers = consumers
 
     def dlq(self, *arguments: object, text: str | None = None) -> Result:
         return self.run("dlq", *arguments, "--address", self.address, text=text)
@@ -89,15 +92,18 @@ def cover() -> wire.Cover:
 
 
 @pytest.fixture
-def bank(bank: Path, run: Run) -> Iterator[Bank]:
+def bank(bank: Path, run: Run, monkeypatch: pytest.MonkeyPatch) -> Iterator[Bank]:
     app = load_app(str(bank))
     app.configure({"storage.type": "memory"})
     thread = LoopThread()
     thread.run(app.start())
     parts = app._running()
-    parts.redelivery = Consumers()
+    consumers = Consumers()
+    monkeypatch.setattr(
+        Reacting, "redeliver", lambda _, component, book: consumers.redeliver(component, book)
+    )
     server = thread.run(serve(parts, port=0))
-    yield Bank(app, thread, server.addresses[0], run)
+    yield Bank(app, thread, server.addresses[0], run, consumers)
     thread.run(server.stop(0))
     thread.run(app.stop())
     thread.close()

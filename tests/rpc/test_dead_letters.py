@@ -15,6 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2
 from angzarr import errors, wire
 from angzarr.app import App
 from angzarr.handlers import Aggregate, applies, command
+from angzarr.reacting import Reacting
 from angzarr.rpc import status
 from angzarr.rpc.client_transport import GrpcTransport
 from angzarr.serving import serve
@@ -66,12 +67,17 @@ class Served:
 
 
 @pytest.fixture
-async def served(request: pytest.FixtureRequest) -> AsyncIterator[Served]:
+async def served(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Served]:
     """An app with a server; the parameter, if any, is its configuration."""
     config: dict[str, Any] = getattr(request, "param", {})
     async with App(Note, store="memory://", config=config) as app:
         parts = app._running()
-        parts.redelivery = consumers = Consumers()
+        consumers = Consumers()
+        monkeypatch.setattr(
+            Reacting, "redeliver", lambda _, component, book: consumers.redeliver(component, book)
+        )
         server = await serve(parts, port=0)
         transport = GrpcTransport(server.addresses[0])
         yield Served(app, transport, consumers)

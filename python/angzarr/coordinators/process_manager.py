@@ -36,9 +36,10 @@ _log = logging.getLogger(__name__)
 class ProcessManagerCoordinator:
     """Drives one process manager. Requests and answers are encoded messages of the 0.3 protocol.
 
-    name: `process_manager:<name>`. domain: of its state streams. consumer: what its positions in
-    the log are kept under. duties: its timers and what its reactions left to do, for the worker of
-    obligations. Raises InvalidInput if it subscribes nothing (PM-1).
+    name: `process_manager:<name>`. component: `pm:<name>`, its name in provenance. domain: of its
+    state streams. consumer: what its positions in the log are kept under. duties: its timers and
+    what its reactions left to do, for the worker of obligations. Raises InvalidInput if it
+    subscribes nothing (PM-1).
     """
 
     def __init__(self, manager: ProcessManager, means: Means) -> None:
@@ -53,6 +54,7 @@ class ProcessManagerCoordinator:
         self.domain = manager.domain
         self.consumer = consumer_name(short)
         self._identity = Identity(manager.name, f"pm:{short}", "process_manager")
+        self.component = self._identity.component
         self._decider = Decider(manager, means, self._views, self._identity)
         self._compensations = Compensations(self._decider.pipeline, self._decider.answer)
         self._running: dict[str, asyncio.Event] = {}
