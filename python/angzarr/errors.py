@@ -3,6 +3,7 @@
     AngzarrError
     ├── InvalidInput(field, limit, value)                  wrong input; nothing was written
     │   ├── TooLarge                                       over a size or count limit
+    │   │   └── QuotaExceeded                              an edition is full
     │   └── InvalidDivergence(cover, requested, next_sequence)
     ├── CommandRejected(reason)                            the domain said no
     ├── NotPermitted(message)                              the server's configuration forbids the
@@ -17,6 +18,9 @@
     │   └── CascadeRolledBack                              the request's own, by somebody else
     ├── CascadeUndecided(cascade_id)                       the decision could not be recorded
     ├── DivergenceConflict(cover, pinned, requested)
+    ├── EditionConflict(edition, parent, requested)        it is a branch of something else
+    ├── EditionExpired(edition, expired_at_ns)              its time to live is over
+    ├── EditionInUse(edition, children)                    it has branches, or pages
     ├── MainProtected(domain)
     ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is
     not deleted
@@ -51,6 +55,7 @@ alone.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from typing import ClassVar
 
 from angzarr.cover import Cover
@@ -80,6 +85,25 @@ class TooLarge(InvalidInput):
     """Over a limit of size or count. Nothing was written."""
 
     kind = "too_large"
+
+
+class QuotaExceeded(TooLarge):
+    """The edition's pages or bytes would be more than its quota. Nothing was written (EDN-23)."""
+
+    def __init__(self, field: str, limit: str, value: object, message: str | None = None) -> None:
+        super().__init__(field, limit, value, message)
+
+    @classmethod
+    def of(cls, edition: str, field: str, limit: int, value: int) -> QuotaExceeded:
+        """The error for one of max_pages and max_bytes, which is `field`."""
+        what = "pages" if field == "max_pages" else "bytes"
+        return cls(
+            f"edition.{field}",
+            f"at most {limit} {what}",
+            value,
+            f"edition {edition} would have {value} {what}, its quota is {limit}; "
+            "raise it or begin another edition",
+        )
 
 
 class InvalidDivergence(InvalidInput):
@@ -263,6 +287,52 @@ class MainProtected(AngzarrError):
     def __init__(self, domain: str) -> None:
         self.domain = domain
         super().__init__(f"main timeline is protected (domain {domain})")
+
+
+class EditionConflict(AngzarrError):
+    """The edition is a branch of something else, which never changes (EDN-20)."""
+
+    kind = "edition"
+
+    def __init__(self, edition: str, parent: str, requested: str) -> None:
+        self.edition = edition
+        self.parent = parent
+        self.requested = requested
+        super().__init__(f"edition {edition} is a branch of {parent}, not of {requested}")
+
+
+class EditionExpired(AngzarrError):
+    """The edition's time to live is over: it takes no more events, and is deleted soon (EDN-24).
+
+    expired_at_ns: nanoseconds since the epoch.
+    """
+
+    kind = "edition"
+
+    def __init__(self, edition: str, expired_at_ns: int) -> None:
+        self.edition = edition
+        self.expired_at_ns = expired_at_ns
+        at = datetime.fromtimestamp(expired_at_ns // 10**9, UTC).isoformat()
+        super().__init__(f"edition {edition} expired at {at}; declare it with a later expiry")
+
+
+class EditionInUse(AngzarrError):
+    """Other editions are branches of it, or it still has pages (EDN-25).
+
+    children: names of the editions, ascending; none where its own pages are in the way.
+    """
+
+    kind = "edition"
+
+    def __init__(self, edition: str, children: Sequence[str]) -> None:
+        self.edition = edition
+        self.children = tuple(sorted(children))
+        names = ", ".join(self.children)
+        super().__init__(
+            f"edition {edition} has branches [{names}]; delete them first"
+            if self.children
+            else f"edition {edition} has pages; delete them first"
+        )
 
 
 class PendingPages(AngzarrError):

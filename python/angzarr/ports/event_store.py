@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final, Protocol
 
 from angzarr.cover import Cover, Provenance
+from angzarr.ports.columns import Columns, FieldSpec
 
 SEQUENCE_MAX: Final = 2**32 - 1
 ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -191,11 +192,11 @@ class EventStore(Protocol):
 
         Raises InvalidInput (page headers, a cover's, key's or page's form), TooLarge,
         SequenceExhausted, SequenceConflict,
-        InvalidDivergence (beyond main's next_sequence), DivergenceConflict (branch pinned
-        elsewhere), CascadeDecided,
+        InvalidDivergence (beyond the parent's next_sequence), DivergenceConflict (branch pinned
+        elsewhere), CascadeDecided, EditionExpired, QuotaExceeded,
         Overloaded; whatever it raises, nothing was written. Durable on return when synced.
-        Order of the checks: closed, limits, duplicate, cascade decided, divergence, sequence, page
-        headers, exhausted.
+        Order of the checks: closed, limits, duplicate, cascade decided, expired, divergence,
+        sequence, page headers, exhausted, quota.
         """
         ...
 
@@ -228,6 +229,11 @@ class EventStore(Protocol):
 
     async def next_sequence(self, cover: Cover, *, divergence: int | None = None) -> int:
         """First free sequence of the composite stream (EDN-6)."""
+        ...
+
+    async def length_at(self, cover: Cover, position: int, *, divergence: int | None = None) -> int:
+        """How many leading pages of the composite stream were in the log when its head was at
+        `position` (QRY-16): all before the first page that was not."""
         ...
 
     async def divergence(self, cover: Cover) -> int | None:
@@ -273,7 +279,8 @@ class EventStore(Protocol):
         """Delete pages, snapshots, stream positions, keys and pins of the edition in the domain;
         count of its pages.
 
-        Raises MainProtected for main, InvalidInput for an empty domain, PendingPages. Absent → 0.
+        Raises MainProtected for main, InvalidInput for an empty domain, EditionInUse while declared
+        editions have it as parent, PendingPages. Absent → 0.
         """
         ...
 
@@ -326,4 +333,21 @@ class EventStore(Protocol):
 
     async def log_head(self) -> int:
         """Position of the newest log entry; 0 for an empty log."""
+        ...
+
+    async def scan(
+        self,
+        after: int,
+        *,
+        limit: int = 65_536,
+        editions: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        fields: Sequence[FieldSpec] = (),
+    ) -> Columns:
+        """Rows of the log with position > `after`, ascending, as columns: at most `limit` positions
+        are looked at, a commit's pages together.
+
+        editions, domains: only these, exactly; None is all; any spelling of main is main. Pages are
+        as consumers see them (see `tail`), those of deleted editions left out.
+        """
         ...

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol
 
 from angzarr.ports.dead_letters import DeadLetterQueue
+from angzarr.ports.edition_store import EditionStore
 from angzarr.ports.event_store import EventStore
 from angzarr.ports.obligations import ObligationStore
 from angzarr.ports.position_store import PositionStore
@@ -43,6 +44,8 @@ class Stores(Protocol):
     def obligations(self) -> ObligationStore: ...
     @property
     def dead_letters(self) -> DeadLetterQueue: ...
+    @property
+    def editions(self) -> EditionStore: ...
 
     def facts(self) -> StoreFacts:
         """Figures of the backend; cheap."""
