@@ -126,7 +126,7 @@ async def _reach(stores: Stores) -> None:
 async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
     config = parts.config
     handlers, remote = handlers_of(parts)
-    upcasters = upcasters_of(parts, definitions)
+    upcasters = parts.upcasters = upcasters_of(parts, definitions)
     synchrony = Synchrony(parts.stores, parts.clock, config)
     local = parts.coordinator = CommandCoordinator(
         parts.stores,

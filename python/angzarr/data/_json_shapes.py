@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any as Untyped
 from typing import Final, Literal
 
 import msgspec
@@ -65,7 +64,7 @@ def leaf_of(cls: type, path: tuple[str, ...]) -> tuple[tuple[str, ...], Leaf]:
         key, _, default = found[0]
         keys.append(key)
         types = [kind for _, kind, _ in found]
-    shapes = frozenset(shape for kind in types for shape in _shapes(kind))
+    shapes = frozenset[Shape](shape for kind in types for shape in _shapes(kind))
     if isinstance(default, Enum):
         default = default.value
     if len(path) > 1 or "none" in shapes or not isinstance(default, bool | int | float | str):
@@ -107,14 +106,21 @@ def _alternatives(kind: inspect.Type) -> tuple[inspect.Type, ...]:
 
 def _shapes(kind: inspect.Type) -> Iterator[Shape]:
     for one in _alternatives(kind):
-        values: Untyped = ()
         if isinstance(one, inspect.EnumType):
-            values = [member.value for member in one.cls]
+            for member in one.cls:
+                yield _shape_of(member.value)
         elif isinstance(one, inspect.LiteralType):
-            values = one.values
+            for value in one.values:
+                yield _shape_of(value)
         else:
-            yield next((shape for types, shape in _SHAPES if isinstance(one, types)), "other")
-        yield from map(_shape_of, values)
+            yield _plain_shape(one)
+
+
+def _plain_shape(kind: inspect.Type) -> Shape:
+    for cls, shape in _SHAPES:
+        if isinstance(kind, cls):
+            return shape
+    return "other"
 
 
 def _shape_of(value: object) -> Shape:

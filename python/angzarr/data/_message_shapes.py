@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any as Untyped
 from typing import Final
 
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
@@ -39,7 +40,7 @@ class WirePath:
     encoding: str
 
 
-def leaf_of(message: Descriptor, path: tuple[str, ...]) -> tuple[WirePath, Leaf]:
+def leaf_of(message: Untyped, path: tuple[str, ...]) -> tuple[WirePath, Leaf]:
     """The place and the end of `path` in messages of this type. Raises NoSuchField."""
     numbers: list[int] = []
     field: FieldDescriptor | None = None

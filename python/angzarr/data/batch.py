@@ -4,14 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 from typing import Any as Untyped
+from typing import overload
 
 import numpy as np
 from numpy.typing import NDArray
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 Array = NDArray[Untyped]
 
@@ -27,15 +24,20 @@ class Payloads(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self.offsets) - 1
 
-    def __getitem__(self, index: Untyped) -> Untyped:
+    @overload
+    def __getitem__(self, index: int) -> bytes: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[bytes]: ...
+    def __getitem__(self, index: int | slice) -> bytes | list[bytes]:
         if isinstance(index, slice):
             return [self[row] for row in range(*index.indices(len(self)))]
-        row = range(len(self))[index]
+        row: int = range(len(self))[index]
         return self.data[self.offsets[row] : self.offsets[row + 1]]
 
     def take(self, rows: NDArray[np.intp]) -> Payloads:
         """Those of some rows."""
-        return Payloads.of([self[row] for row in rows.tolist()])
+        found: list[bytes] = [self[row] for row in rows.tolist()]
+        return Payloads.of(found)
 
     @classmethod
     def of(cls, payloads: Sequence[bytes]) -> Payloads:
@@ -94,8 +96,8 @@ class Batch:
         data = 0 if self.payloads is None else len(self.payloads.data)
         return sum(array.nbytes for array in arrays) + data
 
-    def to_arrow(self) -> pa.RecordBatch:
-        """As an Arrow record batch: codes become dictionary columns, rows without a value nulls.
+    def to_arrow(self) -> Untyped:
+        """As a pyarrow.RecordBatch: codes become dictionary columns, rows without a value nulls.
 
         Raises MissingExtra without pyarrow. `to_arrow().to_pandas()` is a data frame.
         """

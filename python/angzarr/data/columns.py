@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Any as Untyped
+from typing import Final, cast, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,16 +40,21 @@ class Vocabulary(Sequence[str]):
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, index):  # pyright: ignore  # as of a list
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
         return self._names[index]
 
     def __repr__(self) -> str:
         return f"Vocabulary({self._names!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and list(self._names) == list(other)  # pyright: ignore
+        return isinstance(other, Sequence) and self._names == list(cast("Sequence[object]", other))
 
-    __hash__ = None  # pyright: ignore  # it grows
+    def __hash__(self) -> int:
+        return id(self)
 
     def codes(self, names: Iterable[str]) -> NDArray[np.int32]:
         """The codes of `names`; new ones get the next. Raises TooLarge."""
@@ -84,9 +90,7 @@ class Reader:
         self.has_payloads = has_payloads
         self._types = types
         texts = [plan.name for plan in plans if plan.kind == "text"]
-        self.categories = {
-            name: Vocabulary(name, categories_max) for name in (*_CODED, *texts)
-        }
+        self.categories = {name: Vocabulary(name, categories_max) for name in (*_CODED, *texts)}
 
     def specs(self, *, with_payloads: bool = False) -> list[FieldSpec]:
         """What the store is to read."""
@@ -224,9 +228,7 @@ def _payloads(column: FieldColumn, count: int) -> Payloads:
     return Payloads(_array(column.offsets, "<u8", count + 1), column.values)
 
 
-def _times(
-    parts: Mapping[str, FieldColumn], count: int
-) -> tuple[Array, NDArray[np.bool_]]:
+def _times(parts: Mapping[str, FieldColumn], count: int) -> tuple[Array, NDArray[np.bool_]]:
     """Texts and protobuf Timestamps as datetime64[ns]; NaT without one."""
     nanoseconds = np.full(count, _NAT, np.int64)
     valid = np.zeros(count, np.bool_)
@@ -252,12 +254,12 @@ def _with_decimals(
 
 
 def _parsed(
-    column: FieldColumn, count: int, parse: Callable[[str], float | int], dtype: type
+    column: FieldColumn, count: int, parse: Callable[[str], float | int], dtype: Untyped
 ) -> tuple[Array, NDArray[np.bool_]]:
     """Texts read as something else, each of the vocabulary once; no value where they are no such
     thing."""
     codes, valid = _value(column, count)
-    parsed = np.zeros(len(column.vocabulary) + 1, dtype)
+    parsed: Array = np.zeros(len(column.vocabulary) + 1, dtype)
     is_sound = np.zeros(len(parsed), np.bool_)
     for code, text in enumerate(column.vocabulary):
         try:

@@ -1,9 +1,9 @@
 """Payload fields that become columns: found in event classes, and turned into what a store reads.
 
-    fields={"amount": "amount"}                         # of every event class that has it
-    fields={"raise_to": ("BetOrRaised", "to")}          # of one
-    fields={"chips": [Field(CheckedOrCalled, "amount"), Field(BetOrRaised, "to")]}
-    fields={"cents": Field("account.Deposited", "cents", kind="int")}   # without its class
+fields={"amount": "amount"}                         # of every event class that has it
+fields={"raise_to": ("BetOrRaised", "to")}          # of one
+fields={"chips": [Field(CheckedOrCalled, "amount"), Field(BetOrRaised, "to")]}
+fields={"cents": Field("account.Deposited", "cents", kind="int")}   # without its class
 """
 
 from __future__ import annotations
@@ -35,10 +35,10 @@ Role = Literal["value", "text", "seconds", "nanos", "wide"]
 integers as floats, which tells those that are too big from those that are absent."""
 
 RESERVED: Final = frozenset(
-    ("position", "sequence", "time", "domain", "edition", "type", "root", "inherited")
-    + ("branch", "point", "step", "payload")
-)
+    ("position", "sequence", "time", "domain", "edition", "type", "root", "payload", "inherited")
+) | {"branch", "point", "step"}
 _NUMBERS: Final = frozenset[Shape](("int", "uint", "float", "decimal"))
+_UNSIGNED: Final = frozenset[Shape](("uint",))
 _ACCEPTED: Final[Mapping[Kind, frozenset[Shape]]] = {
     "int": frozenset(("int", "uint")),
     "float": _NUMBERS,
@@ -159,8 +159,8 @@ class Catalog:
         if not name or name in RESERVED or not name.isprintable():
             raise InvalidInput("fields", "a column's name that is not taken", name)
         is_one = isinstance(selector, str | Field) or _is_pair(selector)
-        selectors = (cast("Selector", selector),) if is_one else cast("Sequence[Selector]", selector)
-        ends = [end for one in selectors for end in self._ends(name, one)]
+        several = cast("Sequence[Selector]", [selector] if is_one else selector)
+        ends = [end for one in several for end in self._ends(name, one)]
         return _plan_of(name, ends)
 
     def _ends(self, name: str, selector: Selector) -> Iterator[_End]:
@@ -248,17 +248,18 @@ def _plan_of(name: str, ends: Sequence[_End]) -> Plan:
         default = end.leaf.default
         if isinstance(default, bool | int | float | str):
             defaults[end.type_name] = default
-    specs = {
+    specs: dict[Role, FieldSpec] = {
         role: FieldSpec(_spec_name(name, role), _spec_kind(role, kind), tuple(found))
         for role, found in paths.items()
     }
-    is_unsigned = all(end.leaf.shapes == {"uint"} for end in ends)
+    is_unsigned = all(end.leaf.shapes == _UNSIGNED for end in ends)
     return Plan(name, kind, specs, defaults, is_unsigned and kind == "int")
 
 
 def _kind_of(name: str, ends: Sequence[_End]) -> Kind:
-    given = {end.kind for end in ends if end.kind is not None}
-    shapes = frozenset(shape for end in ends if end.kind is None for shape in end.leaf.shapes)
+    given: set[Kind] = {end.kind for end in ends if end.kind is not None}
+    untold = [end.leaf.shapes for end in ends if end.kind is None]
+    shapes: frozenset[Shape] = frozenset[Shape]().union(*untold)
     natural = _natural(shapes) if shapes else None
     if len(given) > 1 or (shapes and natural is None) or not ends:
         said = sorted({*given, *shapes})
