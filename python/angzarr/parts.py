@@ -20,7 +20,7 @@ from angzarr.ports.clock import Clock
 from angzarr.ports.components import Upcaster as Upcasting
 from angzarr.ports.stores import Stores
 from angzarr.reacting import Reacting
-from angzarr.routing import Commands
+from angzarr.routing import Commands, Histories
 
 if TYPE_CHECKING:
     from angzarr.rpc.remote import Endpoint
@@ -48,6 +48,7 @@ class Parts:
     coordinator: CommandCoordinator | None = None
     commands: Commands | None = None
     queries: QueryCoordinator | None = None
+    history: Histories | None = None
     streams: StreamCoordinator | None = None
     reacting: Reacting | None = None
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
