@@ -59,7 +59,7 @@ def _pages(batch: Batch, rows: Array, reader: Reader) -> list[wire.EventPage]:
     for row, time_ns in zip(
         rows.tolist(), batch["time"][rows].view(np.int64).tolist(), strict=True
     ):
-        value: bytes = payloads[row]
+        value = payloads[int(row)]
         # No message begins as an object does: 0x7b would be the start of a group, field 15.
         prefix = codec.JSON_PREFIX if value[:1] == b"{" else codec.PROTOBUF_PREFIX
         page = wire.EventPage(committed=True)
