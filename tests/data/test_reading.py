@@ -87,7 +87,7 @@ def test_types_are_chosen_by_class_or_name(shop: SyncCaller) -> None:
 
 
 def test_a_type_that_no_class_has_is_refused_with_the_nearest(shop: SyncCaller) -> None:
-    with pytest.raises(InvalidInput, match="nearest: account.Withdrawn"):
+    with pytest.raises(InvalidInput, match=r"nearest: account\.Withdrawn"):
         data.batches(shop, types=["Withdrawm"])
 
 
