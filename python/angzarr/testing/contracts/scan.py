@@ -70,6 +70,7 @@ class ScanContract(ScanFieldContract):
         with pytest.raises(StoreClosed):
             await CALLS["events.scan"](stores)
 
+    @pytest.mark.spec("STO-17")
     async def test_an_empty_log_has_no_rows(self, events: EventStore) -> None:
         columns = await events.scan(0)
 
@@ -77,6 +78,7 @@ class ScanContract(ScanFieldContract):
         assert (columns.count, columns.last) == (0, 0)
         assert columns.domain_names == columns.edition_names == columns.type_names == []
 
+    @pytest.mark.spec("STO-17")
     async def test_a_row_tells_all_of_a_page(self, events: EventStore) -> None:
         await given_pages(events, BOB, 1)
         made = page(0, type_url="t/pkg.Happened", created_at_ns=START_NS + 123_456_789)
@@ -89,6 +91,7 @@ class ScanContract(ScanFieldContract):
         ]
         assert (columns.count, columns.last) == (1, 2)
 
+    @pytest.mark.spec("STO-17")
     async def test_rows_are_those_of_the_log_in_its_order(self, events: EventStore) -> None:
         await given_log(events)
 
@@ -97,6 +100,7 @@ class ScanContract(ScanFieldContract):
         assert rows == rows_of_log(await whole_log(events))
         assert [row.position for row in rows] == list(range(1, 12))
 
+    @pytest.mark.spec("STO-17")
     async def test_vocabularies_have_each_name_once(self, events: EventStore) -> None:
         await given_log(events)
 
@@ -106,6 +110,7 @@ class ScanContract(ScanFieldContract):
         assert sorted(columns.edition_names) == [MAIN, "whatif"]
         assert columns.type_names == [TYPE_URL.rpartition("/")[2]]
 
+    @pytest.mark.spec("STO-17")
     async def test_vocabularies_are_those_of_the_answer(self, events: EventStore) -> None:
         await given_log(events)
 
@@ -114,6 +119,7 @@ class ScanContract(ScanFieldContract):
         assert columns.domain_names == ["order"]
         assert columns.edition_names == [MAIN]
 
+    @pytest.mark.spec("STO-17")
     @pytest.mark.parametrize("limit", [1, 2, 3, 4, 5, 7, 11, 100])
     async def test_scans_follow_one_another_at_any_limit(
         self, events: EventStore, limit: int
@@ -122,6 +128,7 @@ class ScanContract(ScanFieldContract):
 
         assert await scan_all(events, limit=limit) == rows_of_log(await whole_log(events))
 
+    @pytest.mark.spec("STO-17")
     @pytest.mark.parametrize(
         ("after", "limit", "last"),
         [(0, 1, 2), (0, 4, 2), (0, 5, 5), (0, 6, 6), (0, 9, 6), (0, 10, 10), (5, 1, 6), (6, 1, 10)],
@@ -137,6 +144,7 @@ class ScanContract(ScanFieldContract):
         positions = [row.position for row in rows_of(columns)]
         assert positions == list(range(after + 1, last + 1))
 
+    @pytest.mark.spec("STO-17")
     @pytest.mark.parametrize(("after", "limit", "last"), [(3, 1, 5), (3, 3, 6), (8, 2, 10)])
     async def test_a_scan_from_within_a_commit_has_the_rest_of_it(
         self, events: EventStore, after: int, limit: int, last: int
@@ -148,6 +156,7 @@ class ScanContract(ScanFieldContract):
         assert columns.last == last
         assert [row.position for row in rows_of(columns)] == list(range(after + 1, last + 1))
 
+    @pytest.mark.spec("STO-17")
     @pytest.mark.parametrize("after", [11, 12, 2**40])
     async def test_at_the_logs_end_a_scan_stays_where_it_is(
         self, events: EventStore, after: int
@@ -158,6 +167,7 @@ class ScanContract(ScanFieldContract):
 
         assert (columns.count, columns.last) == (0, after)
 
+    @pytest.mark.spec("STO-17")
     @pytest.mark.parametrize("limit", [0, -1])
     async def test_a_limit_of_nothing_is_refused(self, events: EventStore, limit: int) -> None:
         with pytest.raises(InvalidInput) as caught:
@@ -165,7 +175,7 @@ class ScanContract(ScanFieldContract):
 
         assert caught.value.field == "limit"
 
-    @pytest.mark.spec("STO-1")
+    @pytest.mark.spec("STO-17", "STO-1")
     @pytest.mark.parametrize(
         ("editions", "positions"),
         [
@@ -187,6 +197,7 @@ class ScanContract(ScanFieldContract):
         assert [row.position for row in rows_of(columns)] == positions
         assert columns.last == 11
 
+    @pytest.mark.spec("STO-17")
     @pytest.mark.parametrize(
         ("domains", "positions"),
         [
@@ -207,6 +218,7 @@ class ScanContract(ScanFieldContract):
         assert [row.position for row in rows_of(columns)] == positions
         assert columns.last == 11
 
+    @pytest.mark.spec("STO-17")
     async def test_edition_and_domain_are_both_to_fit(self, events: EventStore) -> None:
         await given_log(events)
 
@@ -214,6 +226,7 @@ class ScanContract(ScanFieldContract):
 
         assert [row.position for row in rows] == [1, 2, 7, 8, 9, 10]
 
+    @pytest.mark.spec("STO-17")
     async def test_what_is_left_out_counts_for_the_limit(self, events: EventStore) -> None:
         await given_log(events)
 
@@ -222,7 +235,7 @@ class ScanContract(ScanFieldContract):
         assert (columns.count, columns.last) == (0, 5)
         assert [r.position for r in await scan_all(events, limit=5, editions=["whatif"])] == [6]
 
-    @pytest.mark.spec("CAS-9")
+    @pytest.mark.spec("STO-17", "CAS-9")
     async def test_held_pages_have_no_rows_and_markers_neither(self, events: EventStore) -> None:
         await given_pages(events, ALICE, 1)
         await given_pending(events, ALICE, "casc-1", 2)
@@ -235,7 +248,7 @@ class ScanContract(ScanFieldContract):
         found = [(row.position, row.sequence) for row in await scan_all(events)]
         assert found == [(1, 0), (2, 1), (3, 2), (5, 4)]
 
-    @pytest.mark.spec("CAS-7", "CAS-9")
+    @pytest.mark.spec("STO-17", "CAS-7", "CAS-9")
     async def test_revoked_pages_have_no_rows(self, events: EventStore) -> None:
         await given_pages(events, ALICE, 1)
         await given_pending(events, ALICE, "casc-1", 2)
@@ -248,6 +261,7 @@ class ScanContract(ScanFieldContract):
         assert [(row.position, row.sequence) for row in rows_of(columns)] == [(1, 0), (5, 4)]
         assert columns.last == 5
 
+    @pytest.mark.spec("STO-17")
     async def test_framework_events_have_no_rows(self, events: EventStore) -> None:
         made = [
             page(0, type_url=FRAMEWORK_URL + "Compensate"),
@@ -264,6 +278,7 @@ class ScanContract(ScanFieldContract):
         assert found == [(1, "angzarr.sub.Happened"), (3, "plain"), (4, "angzarr")]
         assert sorted(columns.type_names) == ["angzarr", "angzarr.sub.Happened", "plain"]
 
+    @pytest.mark.spec("STO-17")
     async def test_a_page_without_an_event_has_a_row_without_a_type(
         self, events: EventStore
     ) -> None:
@@ -273,13 +288,14 @@ class ScanContract(ScanFieldContract):
 
         assert found == [(0, "", 0), (1, "test.Happened", 0)]
 
+    @pytest.mark.spec("STO-17")
     async def test_times_are_exact_before_the_epoch_too(self, events: EventStore) -> None:
         times = [-1, -1_000_000_001, 1, 2**62]
         await events.append(ALICE, 0, [page(n, created_at_ns=t) for n, t in enumerate(times)])
 
         assert [row.time_ns for row in await scan_all(events)] == times
 
-    @pytest.mark.spec("EDN-14")
+    @pytest.mark.spec("STO-17", "EDN-14")
     async def test_pages_of_deleted_editions_have_no_rows(self, events: EventStore) -> None:
         await given_log(events)
         await given_pages(events, WHATIF, 2)
@@ -293,7 +309,7 @@ class ScanContract(ScanFieldContract):
         assert columns.last == 14
         assert rows_of(columns) == rows_of_log(await whole_log(events))
 
-    @pytest.mark.spec("EDN-14")
+    @pytest.mark.spec("STO-17", "EDN-14")
     async def test_positions_of_deleted_editions_are_looked_at(self, events: EventStore) -> None:
         await given_log(events)
         await given_pages(events, WHATIF, 4)
@@ -303,7 +319,7 @@ class ScanContract(ScanFieldContract):
         assert (await events.scan(11, limit=2)).last == 15
         assert (await events.scan(11, limit=2)).count == 0
 
-    @pytest.mark.spec("EDN-21")
+    @pytest.mark.spec("STO-17", "EDN-21")
     async def test_branches_have_rows_of_their_own_pages_only(self, stores: Stores) -> None:
         cover, _ = await given_levels(stores, 3)
 
@@ -311,7 +327,7 @@ class ScanContract(ScanFieldContract):
 
         assert [(row.sequence, row.edition) for row in rows] == [(8, "l3"), (9, "l3")]
 
-    @pytest.mark.spec("STO-2")
+    @pytest.mark.spec("STO-17", "STO-2")
     async def test_reopening_keeps_the_rows(self, opener: Opener) -> None:
         events = (await opener()).events
         await given_log(events)
@@ -324,6 +340,7 @@ class ScanContract(ScanFieldContract):
 
         assert rows_of(await events.scan(0)) == rows_of(before)
 
+    @pytest.mark.spec("STO-17")
     async def test_many_rows_come_in_one_answer(self, events: EventStore) -> None:
         for n in range(12):
             await given_pages(events, cover_of(f"root-{n}"), 1_000)
@@ -336,6 +353,7 @@ class ScanContract(ScanFieldContract):
         assert [row.sequence for row in rows] == list(range(1_000)) * 12
         assert rows[-1].fields == (b"event 999",)
 
+    @pytest.mark.spec("STO-17")
     async def test_large_payloads_come_whole(self, events: EventStore) -> None:
         payloads = [bytes([n]) * 600_000 for n in range(12)]
         for n, payload in enumerate(payloads):
@@ -345,6 +363,7 @@ class ScanContract(ScanFieldContract):
 
         assert [row.fields for row in rows_of(columns)] == [(payload,) for payload in payloads]
 
+    @pytest.mark.spec("STO-17")
     async def test_rows_and_the_tail_agree_on_a_mixed_log(self, stores: Stores) -> None:
         events = stores.events
         await given_levels(stores, 3)
@@ -364,6 +383,7 @@ class ScanContract(ScanFieldContract):
         for limit in (1, 5, 17, 1_000):
             assert await scan_all(events, limit=limit) == wanted
 
+    @pytest.mark.spec("STO-17")
     async def test_a_field_that_says_nothing_is_refused(self, events: EventStore) -> None:
         path = FieldPath("pkg.Happened", numbers=(1,), encoding="varint")
         wrong = [
@@ -379,6 +399,7 @@ class ScanContract(ScanFieldContract):
                 await events.scan(0, fields=[spec])
         assert (await events.scan(0, fields=[FieldSpec("x", "int", (path,))])).count == 0
 
+    @pytest.mark.spec("STO-17")
     async def test_scans_while_others_write_have_every_row_once(self, events: EventStore) -> None:
         async def write(number: int) -> None:
             for turn in range(10):

@@ -6,6 +6,7 @@ import json
 import struct
 from typing import Any, Final
 
+import pytest
 from google.protobuf.wrappers_pb2 import DoubleValue, Int64Value, StringValue
 
 from angzarr import wire
@@ -136,6 +137,7 @@ def number_field(kind: FieldKind, encoding: str, *numbers: int) -> FieldSpec:
 class ScanFieldContract(StoreContract):
     """Claims about the fields of `scan`."""
 
+    @pytest.mark.spec("STO-17")
     async def test_values_of_json_are_read_by_kind(self, events: EventStore) -> None:
         for n, (text, kind, wanted) in enumerate(JSON_VALUES):
             data = f'{{"a": [1, {{"x": 5}}], "x": {text}, "z": "end"}}'.encode()
@@ -147,6 +149,7 @@ class ScanFieldContract(StoreContract):
             assert row.fields == (wanted,), (text, kind)
             assert type(row.fields[0]) is type(wanted)
 
+    @pytest.mark.spec("STO-17")
     async def test_values_of_protobuf_are_read_by_encoding(self, events: EventStore) -> None:
         around = tagged(1, BYTES, b"before"), tagged(300, FIXED64, bytes(8))
         for n, (encoding, wire_type, data, kind, wanted) in enumerate(PROTOBUF_VALUES):
@@ -158,6 +161,7 @@ class ScanFieldContract(StoreContract):
             assert row.fields == (wanted,), (encoding, kind, data)
             assert type(row.fields[0]) is type(wanted)
 
+    @pytest.mark.spec("STO-17")
     async def test_messages_that_protobuf_wrote_are_read(self, events: EventStore) -> None:
         book = wire.EventBook(next_sequence=9)
         book.cover.domain = "order"
@@ -184,6 +188,7 @@ class ScanFieldContract(StoreContract):
         ]
         assert found[3][3:] == ("order", 9)
 
+    @pytest.mark.spec("STO-17")
     async def test_an_absent_field_has_no_value(self, events: EventStore) -> None:
         specs = [json_field("int", "x"), number_field("int", "varint", 2)]
 
@@ -195,6 +200,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(None, None)] * 4
 
+    @pytest.mark.spec("STO-17")
     async def test_nested_keys_are_followed(self, events: EventStore) -> None:
         spec = json_field("int", "a", "b", "c")
         documents: list[Any] = [
@@ -213,6 +219,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(3,), (None,), (None,), (None,), (None,), (None,), (5,)]
 
+    @pytest.mark.spec("STO-17")
     async def test_nested_numbers_are_followed(self, events: EventStore) -> None:
         inner = tagged(2, VARINT, varint(3))
         middle = tagged(1, BYTES, inner) + tagged(2, VARINT, varint(4))
@@ -232,6 +239,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(3,), (None,), (None,), (None,), (None,)]
 
+    @pytest.mark.spec("STO-17")
     async def test_of_a_number_that_comes_again_the_last_counts(self, events: EventStore) -> None:
         def one(value: int) -> bytes:
             return tagged(1, VARINT, varint(value))
@@ -247,6 +255,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(4, None), (None, 6), (None, 5)]
 
+    @pytest.mark.spec("STO-17")
     async def test_keys_are_compared_as_they_are_meant(self, events: EventStore) -> None:
         spec = json_field("int", 'sn"ow ☃')
 
@@ -258,6 +267,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(1,), (2,)]
 
+    @pytest.mark.spec("STO-17")
     async def test_a_type_is_read_by_its_own_path(self, events: EventStore) -> None:
         paths = (FieldPath("pkg.Happened", ("x",)), FieldPath("pkg.Other", ("y",)))
         other = "json.angzarr.io/pkg.Other"
@@ -274,6 +284,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(1,), (2,), (None,)]
 
+    @pytest.mark.spec("STO-17")
     async def test_a_path_of_both_is_read_by_the_payloads_prefix(self, events: EventStore) -> None:
         path = FieldPath("pkg.Happened", ("x",), (1,), "varint")
         data = tagged(1, VARINT, varint(5))
@@ -286,6 +297,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(4,), (5,), (5,)]
 
+    @pytest.mark.spec("STO-17")
     async def test_a_path_of_the_other_format_has_no_value(self, events: EventStore) -> None:
         specs = [json_field("int", "x"), number_field("int", "varint", 1)]
         data = tagged(1, VARINT, varint(5))
@@ -294,6 +306,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(None, None), (None, None)]
 
+    @pytest.mark.spec("STO-17")
     async def test_payloads_that_do_not_parse_have_no_value(self, events: EventStore) -> None:
         specs = [json_field("int", "x"), number_field("int", "varint", 1)]
         garbage = [b"\xff", b"\xff" * 30, b'"x"', b"[1]", b"nul", b"7", b'{"x"', b'{"x": ']
@@ -304,6 +317,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(None, None)] * (2 * len(garbage))
 
+    @pytest.mark.spec("STO-17")
     async def test_payloads_come_whole_whatever_their_type(self, events: EventStore) -> None:
         payloads = [(JSON_URL, b'{"x": 1}'), (PROTOBUF_URL, b""), ("t/other.Type", bytes(range(9)))]
 
@@ -311,6 +325,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [(data,) for _, data in payloads]
 
+    @pytest.mark.spec("STO-17")
     async def test_a_page_without_an_event_has_no_payload(self, events: EventStore) -> None:
         await events.append(ALICE, 0, [b"\x0a\x02\x08\x00", page(1, value=b"x")])
 
@@ -318,6 +333,7 @@ class ScanFieldContract(StoreContract):
 
         assert [row.fields for row in rows_of(columns)] == [(None,), (b"x",)]
 
+    @pytest.mark.spec("STO-17")
     async def test_texts_are_in_a_vocabulary_once(self, events: EventStore) -> None:
         payloads = [(JSON_URL, b'{"x": "%s"}' % text) for text in (b"a", b"b", b"a", b"", b"b")]
 
@@ -327,6 +343,7 @@ class ScanFieldContract(StoreContract):
         assert found == [("a",), ("b",), ("a",), ("",), ("b",)]
         assert sorted(column.vocabulary) == ["", "a", "b"]
 
+    @pytest.mark.spec("STO-17")
     async def test_columns_come_in_the_order_they_were_asked_in(self, events: EventStore) -> None:
         kinds: list[FieldKind] = ["text", "payload", "int", "bool", "float", "int"]
         specs = [FieldSpec(f"c{n}", kind) for n, kind in enumerate(kinds)]
@@ -337,6 +354,7 @@ class ScanFieldContract(StoreContract):
             (spec.name, spec.kind) for spec in specs
         ]
 
+    @pytest.mark.spec("STO-17")
     async def test_many_fields_of_one_payload_are_read(self, events: EventStore) -> None:
         document = {f"k{n}": n for n in range(20)}
         encoded = b"".join(tagged(n + 1, VARINT, varint(n)) for n in range(20))
@@ -351,6 +369,7 @@ class ScanFieldContract(StoreContract):
 
         assert found == [tuple(reversed(range(20)))] * 2
 
+    @pytest.mark.spec("STO-17")
     async def test_values_stand_in_the_rows_of_their_pages(self, events: EventStore) -> None:
         """Rows without values before, between and after those with one."""
         given = [None, 1, None, None, 2, 3, None]
@@ -358,6 +377,7 @@ class ScanFieldContract(StoreContract):
 
         assert await values(events, [json_field("int", "x")], payloads) == [(n,) for n in given]
 
+    @pytest.mark.spec("STO-17")
     async def test_revoked_pages_give_no_values(self, events: EventStore) -> None:
         made = [page(0, type_url=JSON_URL, value=b'{"x": "gone"}', cascade_id="casc-1")]
         await events.append(ALICE, 0, made, cascade_id="casc-1")
