@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from angzarr.calls import Book, Event, Sent
     from angzarr.client import connect, connect_sync
     from angzarr.cover import Cover
+    from angzarr.points import Position
     from angzarr.readstores import Sqlite
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "Compensation",
     "Cover",
     "Event",
+    "Position",
     "ProcessManager",
     "Projector",
     "Record",
@@ -84,6 +86,7 @@ _LATER: Final = {
     "Book": "calls",
     "Cover": "cover",
     "Event": "calls",
+    "Position": "points",
     "Sent": "calls",
     "Sqlite": "readstores",
     "connect": "client",

@@ -11,7 +11,7 @@ Nothing listens until `serve` is called (DEP-17).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,6 +21,7 @@ from angzarr.caller_sync import SyncCaller
 from angzarr.components import Component
 from angzarr.config import Config, load, store_settings
 from angzarr.errors import InvalidInput
+from angzarr.handlers.aggregate import Aggregate
 from angzarr.local_transport import Calls, LocalTransport
 from angzarr.parts import Definition, Parts
 from angzarr.ports.clock import Clock, SystemClock
@@ -68,7 +69,7 @@ class App(Caller):
         self._clock: Clock = clock or SystemClock()
         self._parts: Parts | None = None
         self._entered: SyncCaller | None = None
-        super().__init__(LocalTransport(self._calls))
+        super().__init__(LocalTransport(self._calls), _aggregates(definitions))
 
     @property
     def definitions(self) -> tuple[Definition, ...]:
@@ -178,7 +179,8 @@ class App(Caller):
         except BaseException:
             thread.close()
             raise
-        return SyncCaller(BridgedTransport(_Owning(self), thread))
+        transport = BridgedTransport(_Owning(self), thread)
+        return SyncCaller(transport, _aggregates(self._definitions))
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -214,6 +216,11 @@ class _Owning(LocalTransport):
 
     async def close(self) -> None:
         await self._app.stop()
+
+
+def _aggregates(definitions: Sequence[Definition]) -> list[type[Aggregate]]:
+    """The classes that stand behind the names of domains."""
+    return [cls for cls in definitions if issubclass(cls, Aggregate)]
 
 
 def _code(store: str | None, sync: bool | None) -> dict[str, object]:

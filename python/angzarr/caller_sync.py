@@ -13,17 +13,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
-from typing import Protocol, Self
+from typing import Any as Untyped
+from typing import Generic, Protocol, Self, TypeVar, overload
 
 from google.protobuf.empty_pb2 import Empty
 
 from angzarr import calls, wire
-from angzarr.calls import Book, Event, Merge, OnFailure, Root, Sent, Sync
+from angzarr.calls import At, Book, Event, Merge, OnFailure, Root, Sent, Sync
 from angzarr.codec import Payload
 from angzarr.cover import Cover
 from angzarr.errors import TooLarge
 from angzarr.handlers.aggregate import Aggregate
+
+A = TypeVar("A", bound=Aggregate)
+S = TypeVar("S")
 
 
 class SyncTransport(Protocol):
@@ -57,11 +60,40 @@ class SyncTransport(Protocol):
 
 
 class SyncCaller:
-    """A client of one server, or of the app in this process; a context manager."""
+    """A client of one server, or of the app in this process; a context manager.
 
-    def __init__(self, transport: SyncTransport) -> None:
+    aggregates: the classes of domains that are given by name.
+    """
+
+    def __init__(
+        self, transport: SyncTransport, aggregates: Iterable[type[Aggregate]] = ()
+    ) -> None:
         self._transport = transport
+        self._aggregates = {cls.table().domain: cls for cls in aggregates}
 
+    @property
+    def transport(self) -> SyncTransport:
+        """What carries its calls."""
+        return self._transport
+
+    @overload
+    def domain(
+        self,
+        target: type[A],
+        *,
+        edition: str = "",
+        divergence: int | None = None,
+        types: Iterable[type[Payload]] = (),
+    ) -> SyncDomain[A]: ...
+    @overload
+    def domain(
+        self,
+        target: str,
+        *,
+        edition: str = "",
+        divergence: int | None = None,
+        types: Iterable[type[Payload]] = (),
+    ) -> SyncDomain[Untyped]: ...
     def domain(
         self,
         target: str | type[Aggregate],
@@ -69,12 +101,15 @@ class SyncCaller:
         edition: str = "",
         divergence: int | None = None,
         types: Iterable[type[Payload]] = (),
-    ) -> SyncDomain:
-        """Calls to one domain, given by name or by its Aggregate class.
+    ) -> SyncDomain[Untyped]:
+        """Calls to one domain, given by its Aggregate class, or by name: of an app's definitions,
+        and of the classes that the client was given, the class is found by that.
 
         edition, divergence: the branch that all its calls go to, and where that branch starts.
         types: event classes to decode to, beside those that the Aggregate class names.
         """
+        if isinstance(target, str):
+            target = self._aggregates.get(target, target)
         return SyncDomain(self._transport, calls.Target.of(target, edition, divergence, types))
 
     def correlated(
@@ -131,8 +166,9 @@ class SyncCaller:
         self.close()
 
 
-class SyncDomain:
-    """Calls to one domain. A root is a name, a UUID, or its 16 bytes (`cover.root_of`)."""
+class SyncDomain(Generic[S]):
+    """Calls to one domain, whose state is an S. A root is a name, a UUID, or its 16 bytes
+    (`cover.root_of`)."""
 
     def __init__(self, transport: SyncTransport, target: calls.Target) -> None:
         self._transport = transport
@@ -143,7 +179,7 @@ class SyncDomain:
         """The domain's name."""
         return self._target.domain
 
-    def on(self, edition: str, *, divergence: int | None = None) -> SyncDomain:
+    def on(self, edition: str, *, divergence: int | None = None) -> SyncDomain[S]:
         """The same domain on a branch that starts at `divergence`, or wherever its first write
         comes."""
         return SyncDomain(self._transport, self._target.on(edition, divergence))
@@ -212,18 +248,16 @@ class SyncDomain:
         root: Root,
         command: Payload,
         *,
-        as_of_sequence: int | None = None,
-        as_of: datetime | None = None,
+        at: At | None = None,
         timeout_s: float | None = None,
     ) -> Sent:
         """The events that a command would produce; nothing is stored (SPEC-1).
 
-        as_of_sequence, as_of: decide on the state of pages 0..N, or of pages created by then; the
-        latest without.
+        at: decide on the state as it was then: after the page of that sequence, by that time, or
+        when the log ended at that Position; the latest without. A sequence above the head is
+        InvalidInput.
         """
-        request = calls.speculation_request(
-            self._target.cover(root), command, as_of_sequence=as_of_sequence, as_of=as_of
-        )
+        request = calls.speculation_request(self._target.cover(root), command, at=at)
         answer = self._transport.unary(calls.HANDLE_SPECULATIVE, request, timeout_s=timeout_s)
         return calls.sent(answer, self._target.decode)
 
@@ -261,24 +295,22 @@ class SyncDomain:
         first: int | None = None,
         last: int | None = None,
         sequences: Iterable[int] | None = None,
-        as_of_sequence: int | None = None,
-        as_of: datetime | None = None,
+        at: At | None = None,
         correlation_id: str = "",
         timeout_s: float | None = None,
     ) -> Iterator[Event]:
         """The stream's events in order, however many: they come in parts. None for an unknown root.
 
-        first, last: sequences, both included. sequences: exactly these. as_of_sequence: 0 to N.
-        as_of: those created by then. correlation_id: only those that carry it. Raises ValueError
-        for two selections at once.
+        first, last: sequences, both included. sequences: exactly these. at: as it was then: pages
+        up to that sequence, or created by that time, or in the log when it ended at that Position.
+        correlation_id: only those that carry it. Raises ValueError for two selections at once.
         """
         request = calls.query(
             self._target.cover(root, correlation_id),
             first=first,
             last=last,
             sequences=sequences,
-            as_of_sequence=as_of_sequence,
-            as_of=as_of,
+            at=at,
         )
         for data in self._transport.stream(calls.GET_EVENTS, request, timeout_s=timeout_s):
             for event in calls.events_of(wire.EventBook.FromString(data), self._target.decode):
@@ -291,8 +323,7 @@ class SyncDomain:
         first: int | None = None,
         last: int | None = None,
         sequences: Iterable[int] | None = None,
-        as_of_sequence: int | None = None,
-        as_of: datetime | None = None,
+        at: At | None = None,
         timeout_s: float | None = None,
     ) -> Book:
         """As `events`, in one message; TooLarge for a stream above the message limit (QRY-10)."""
@@ -301,8 +332,7 @@ class SyncDomain:
             first=first,
             last=last,
             sequences=sequences,
-            as_of_sequence=as_of_sequence,
-            as_of=as_of,
+            at=at,
         )
         answer = self._transport.unary(calls.GET_EVENT_BOOK, request, timeout_s=timeout_s)
         return calls.book(answer, self._target.decode)
@@ -322,16 +352,16 @@ class SyncDomain:
         self,
         root: Root,
         *,
-        as_of_sequence: int | None = None,
-        as_of: datetime | None = None,
+        at: At | None = None,
         timeout_s: float | None = None,
-    ) -> Aggregate:
+    ) -> S:
         """The aggregate, rebuilt here from its events; needs `domain(Account)`, since a name has
         no apply functions.
 
-        as_of_sequence, as_of: as it was after page N, or then. Raises TypeError without the class.
+        at: as it was after the page of that sequence, by that time, or when the log ended at that
+        Position. Raises TypeError without the class.
         """
-        request = calls.query(self._target.cover(root), as_of_sequence=as_of_sequence, as_of=as_of)
+        request = calls.query(self._target.cover(root), at=at)
         transport = self._transport
         try:
             data = transport.unary(calls.GET_EVENT_BOOK, request, timeout_s=timeout_s)

@@ -6,16 +6,16 @@ from __future__ import annotations
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
+from typing import Any as Untyped
 from typing import Final, Literal, TypeVar
 
 from google.protobuf import message_factory
 from google.protobuf.any_pb2 import Any
 from google.protobuf.descriptor_pool import Default as default_pool
 from google.protobuf.message import DecodeError
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from angzarr import codec, wire
+from angzarr import codec, points, wire
 from angzarr.codec import Payload
 from angzarr.cover import MAIN, Cover, Provenance, root_of
 from angzarr.cover import Root as Root
@@ -23,6 +23,7 @@ from angzarr.errors import CorruptData
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.decorators import MERGES
 from angzarr.handlers.decorators import Merge as Merge
+from angzarr.points import At as At
 
 COMMANDS: Final = "/angzarr.CommandHandlerCoordinatorService/"
 QUERIES: Final = "/angzarr.EventQueryService/"
@@ -62,7 +63,6 @@ SYNCS: Final[Mapping[str, wire.SyncMode]] = {
     "simple": wire.SYNC_MODE_SIMPLE,
     "cascade": wire.SYNC_MODE_CASCADE,
 }
-EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 PROVENANCE_KEY: Final = "angzarr-provenance-bin"
 CORRELATION_KEY: Final = "x-correlation-id"
 RAW_KEY: Final = "angzarr-raw"
@@ -169,7 +169,7 @@ class Target:
         method = self.aggregate.table().commands.get(name)
         return MERGE_NAMES.get(method.merge) if method and method.merge is not None else None
 
-    def rebuild(self, pages: Iterable[wire.EventPage]) -> Aggregate:
+    def rebuild(self, pages: Iterable[wire.EventPage]) -> Untyped:
         """The aggregate after the pages. Raises TypeError where only a name was given."""
         if self.aggregate is None:
             raise TypeError(
@@ -289,19 +289,13 @@ def provenance_bytes(provenance: Provenance) -> bytes:
     ).SerializeToString()
 
 
-def speculation_request(
-    cover: wire.Cover,
-    command: Payload,
-    *,
-    as_of_sequence: int | None,
-    as_of: datetime | None,
-) -> bytes:
+def speculation_request(cover: wire.Cover, command: Payload, *, at: At | None) -> bytes:
     """A SpeculateCommandHandlerRequest."""
     request = wire.SpeculateCommandHandlerRequest()
     request.command.cover.CopyFrom(cover)
     request.command.pages.add().command.CopyFrom(pack(command, cover.domain))
-    if as_of_sequence is not None or as_of is not None:
-        request.point_in_time.CopyFrom(_temporal(as_of_sequence, as_of))
+    if at is not None:
+        request.point_in_time.CopyFrom(points.temporal(at))
     return request.SerializeToString()
 
 
@@ -326,42 +320,23 @@ def query(
     first: int | None = None,
     last: int | None = None,
     sequences: Iterable[int] | None = None,
-    as_of_sequence: int | None = None,
-    as_of: datetime | None = None,
+    at: At | None = None,
 ) -> bytes:
-    """A Query; at most one of first/last, sequences, as_of_sequence and as_of."""
-    asked = [first is not None or last is not None, sequences is not None]
-    asked += [as_of_sequence is not None, as_of is not None]
-    if sum(asked) > 1:
-        raise ValueError("choose one of first/last, sequences, as_of_sequence and as_of")
+    """A Query; at most one of first/last, sequences and at."""
+    is_range = first is not None or last is not None
+    if sum((is_range, sequences is not None, at is not None)) > 1:
+        raise ValueError("choose one of first/last, sequences and at")
     request = wire.Query(cover=cover)
-    if asked[0]:
+    if is_range:
         request.range.lower = first or 0
         if last is not None:
             request.range.upper = last
     elif sequences is not None:
         request.sequences.SetInParent()
         request.sequences.values.extend(sequences)
-    elif asked[2] or asked[3]:
-        request.temporal.CopyFrom(_temporal(as_of_sequence, as_of))
+    elif at is not None:
+        request.temporal.CopyFrom(points.temporal(at))
     return request.SerializeToString()
-
-
-def _temporal(as_of_sequence: int | None, as_of: datetime | None) -> wire.TemporalQuery:
-    if as_of_sequence is not None and as_of is not None:
-        raise ValueError("choose one of as_of_sequence and as_of")
-    if as_of is None:
-        return wire.TemporalQuery(as_of_sequence=as_of_sequence)
-    if as_of.tzinfo is None:
-        raise ValueError(
-            f"as_of needs a time zone, e.g. datetime.now(UTC); got {as_of.isoformat()}"
-        )
-    return wire.TemporalQuery(as_of_time=_timestamp(as_of))
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    since = moment - EPOCH
-    return Timestamp(seconds=since.days * 86_400 + since.seconds, nanos=since.microseconds * 1_000)
 
 
 def sent(response: bytes, decode: Decode) -> Sent:
@@ -399,10 +374,9 @@ def events_of(message: wire.EventBook, decode: Decode) -> Iterator[Event]:
     """The book's pages as events."""
     cover = cover_of(message.cover)
     for page in message.pages:
-        created = page.created_at
-        moment = EPOCH + timedelta(seconds=created.seconds, microseconds=created.nanos // 1_000)
+        created_at = points.moment(page.created_at)
         name = codec.full_name(page.event.type_url)
-        yield Event(cover, page.header.sequence, moment, name, decode(page), page)
+        yield Event(cover, page.header.sequence, created_at, name, decode(page), page)
 
 
 def cover_of(message: wire.Cover) -> Cover:

@@ -9,11 +9,13 @@ with connect_sync() as client:
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from angzarr.caller import Caller
 from angzarr.caller_sync import SyncCaller
+from angzarr.handlers.aggregate import Aggregate
 
 if TYPE_CHECKING:
     from angzarr.rpc.tls import TlsFiles
@@ -28,12 +30,14 @@ def connect(
     cert: str | Path = "",
     key: str | Path = "",
     server_name: str = "",
+    aggregates: Iterable[type[Aggregate]] = (),
 ) -> Caller:
     """A client over one kept connection, for the event loop that runs now.
 
     address: `host:port`, `tls://host:port`, `/path` or `unix:/path` of a socket. ca, cert, key:
     PEM files for TLS.
     server_name: the name in the server's certificate where it is not the address.
+    aggregates: the classes of domains that are then named: events come decoded, states typed.
 
     Connecting begins with the first call; a server that is away is RemoteError UNAVAILABLE there,
     and a later call connects again by itself. Raises InvalidInput for an address that does not
@@ -44,7 +48,8 @@ def connect(
     asyncio.get_running_loop()
     from angzarr.rpc.client_transport import GrpcTransport
 
-    return Caller(GrpcTransport(address, tls=_tls(ca, cert, key, server_name)))
+    transport = GrpcTransport(address, tls=_tls(ca, cert, key, server_name))
+    return Caller(transport, aggregates)
 
 
 def connect_sync(
@@ -54,11 +59,13 @@ def connect_sync(
     cert: str | Path = "",
     key: str | Path = "",
     server_name: str = "",
+    aggregates: Iterable[type[Aggregate]] = (),
 ) -> SyncCaller:
     """The same without an event loop; it may be used from several threads."""
     from angzarr.rpc.client_transport import SyncGrpcTransport
 
-    return SyncCaller(SyncGrpcTransport(address, tls=_tls(ca, cert, key, server_name)))
+    transport = SyncGrpcTransport(address, tls=_tls(ca, cert, key, server_name))
+    return SyncCaller(transport, aggregates)
 
 
 def _tls(ca: str | Path, cert: str | Path, key: str | Path, server_name: str) -> TlsFiles | None:

@@ -39,6 +39,18 @@ def test_a_dry_run_stores_nothing(send: Run) -> None:
     assert done.stdout.startswith("0  ")
 
 
+@pytest.mark.spec("SPEC-2")
+def test_at_a_point_the_past_decides_and_nothing_is_stored(send: Run) -> None:
+    for _ in range(3):
+        send("account", "alice", "Deposit", '{"amount_cents": 5}')
+
+    done = send("account", "alice", "Deposit", '{"amount_cents": 5}', "--at", "0")
+
+    assert done.stdout.startswith("1  account.Deposited")
+    again = send("account", "alice", "Deposit", '{"amount_cents": 5}', "--dry-run")
+    assert again.stdout.startswith("3  ")
+
+
 def test_a_key_executes_a_repeated_command_once(send: Run) -> None:
     for _ in range(2):
         done = send("account", "a", "Deposit", '{"amount_cents": 5}', "--idempotency", "k")

@@ -311,6 +311,90 @@ async def test_an_invalid_time_is_refused_with_its_value(world):
     assert refused.value.value == "seconds: 0 nanos: -1"
 
 
+# --- at a position of the log
+
+
+def _at(position):
+    return wire.TemporalQuery(as_of_position=position)
+
+
+@pytest.mark.spec("QRY-16")
+async def test_at_a_position_are_the_pages_that_the_log_had_then(world):
+    await world.send("a=1")
+    await world.send("x=1", root=BOB)
+    await world.send("b=1", "c=1", at=1)
+
+    found = [_sequences(await _book(world, temporal=_at(n))) for n in range(6)]
+
+    assert found == [[], [0], [0], [0, 1], [0, 1, 2], [0, 1, 2]]
+
+
+@pytest.mark.spec("QRY-16", "QRY-9")
+async def test_next_sequence_at_a_position_follows_the_last_page(world):
+    await _ten(world)
+
+    found = [(await _book(world, temporal=_at(n))).next_sequence for n in (0, 4)]
+
+    assert found == [0, 4]
+
+
+@pytest.mark.spec("QRY-16", "EDN-3")
+async def test_at_a_position_a_branch_is_composite(world):
+    await world.send("a=1")  # 1
+    await world.send("b=1", at=1)  # 2
+    await world.send("c=1", at=1, edition="what-if", divergence=1)  # 3
+    await world.send("d=1", at=2)  # 4
+    await world.send("e=1", at=2, edition="what-if")  # 5
+
+    found = [
+        _sequences(await _book(world, temporal=_at(n), edition="what-if")) for n in (0, 1, 2, 3, 5)
+    ]
+
+    assert found == [[], [0], [0], [0, 1], [0, 1, 2]]
+
+
+@pytest.mark.spec("QRY-16", "EDN-5")
+async def test_at_a_position_a_branch_without_pages_ends_at_its_divergence(world):
+    await _ten(world)
+
+    book = await _book(world, temporal=_at(7), edition="what-if", divergence=3)
+
+    assert _sequences(book) == [0, 1, 2]
+
+
+@pytest.mark.spec("QRY-16")
+async def test_pages_of_a_cascade_are_there_from_their_release_on(world):
+    await world.send("a=1")  # 1
+    await world.send("b=1", at=1, cascade_id="k")
+    await world.send("x=1", root=BOB)  # 2
+    await world.events.decide_cascade("k", "COMMIT")
+    await world.events.resolve_cascade(world.cover(), "k")  # 3: the page, 4: its marker
+
+    found = [len((await _book(world, temporal=_at(n))).pages) for n in (1, 2, 3, 4)]
+
+    assert found == [1, 1, 2, 3]
+
+
+@pytest.mark.spec("QRY-16", "QRY-1")
+async def test_at_a_position_correlated_streams_end_each_where_it_was_then(world):
+    await _correlated(world)
+    cover = wire.Cover(correlation_id="c-1")
+
+    books = await _books(world, cover=cover, temporal=_at(3))
+
+    assert [(b.cover.root.value, _sequences(b)) for b in books if b.pages] == [(world.ROOT, [0, 2])]
+
+
+@pytest.mark.spec("QRY-16", "QRY-11")
+async def test_at_a_position_a_long_stream_comes_in_parts(world):
+    await _ten(world)
+    world.queries = QueryCoordinator(world.events, options=QueryOptions(query_result_limit=3))
+
+    found = [_sequences(book) for book in await _books(world, temporal=_at(5))]
+
+    assert found == [[0, 1, 2], [3, 4]]
+
+
 # --- sizes
 
 

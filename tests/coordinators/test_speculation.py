@@ -5,8 +5,10 @@ from __future__ import annotations
 import pytest
 
 from angzarr import wire
+from angzarr.cover import root_of
 from angzarr.errors import CommandRejected, InvalidInput
 
+OTHER = root_of("bob")
 WRITES = {"append", "decide_cascade", "resolve_cascade", "put"}
 
 
@@ -145,3 +147,36 @@ async def test_an_invalid_time_is_refused(world, seconds, nanos):
 
     with pytest.raises(InvalidInput, match=f"seconds: {seconds} nanos: {nanos}"):
         await world.speculate("x=1", point=point)
+
+
+@pytest.mark.spec("SPEC-2", "QRY-16")
+async def test_as_of_a_position_the_state_is_that_of_the_log_then(world):
+    await world.send("a=1")
+    await world.send("x=1", root=OTHER)
+    await world.send("b=1", at=1)
+
+    response = await world.speculate("c=1", point=wire.TemporalQuery(as_of_position=2))
+
+    assert len(world.handler.seen[-1].events.pages) == 1
+    assert [page.header.sequence for page in response.events.pages] == [1]
+
+
+@pytest.mark.spec("SPEC-2", "QRY-16", "EDN-3")
+async def test_as_of_a_position_the_state_of_a_branch_is_composite(world):
+    await world.send("a=1")
+    await world.send("b=1", at=1)
+    await world.send("c=1", at=1, edition="what-if", divergence=1)
+
+    await world.speculate("d=1", edition="what-if", point=wire.TemporalQuery(as_of_position=2))
+
+    [page] = world.handler.seen[-1].events.pages
+    assert page.event.value == b"a=1"
+
+
+@pytest.mark.spec("SPEC-2", "QRY-16")
+async def test_a_position_above_the_logs_head_is_the_latest_state(world):
+    await world.send("a=1")
+
+    response = await world.speculate("b=1", point=wire.TemporalQuery(as_of_position=2**64 - 1))
+
+    assert response.events.next_sequence == 2

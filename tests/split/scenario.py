@@ -160,7 +160,7 @@ async def _facts(shop: Shop) -> None:
 
 async def _questions(shop: Shop) -> None:
     order = calls.Target("order").cover("o-1")
-    speculation = {"as_of_sequence": 1, "as_of": None}
+    speculation = {"at": 1}
     for name, command in (("pay", Pay()), ("place", Place(item="book"))):
         asked = calls.speculation_request(order, command, **speculation)
         path = calls.HANDLE_SPECULATIVE

@@ -259,12 +259,14 @@ class SequenceSet(_message.Message):
     def __init__(self, values: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class TemporalQuery(_message.Message):
-    __slots__ = ("as_of_time", "as_of_sequence")
+    __slots__ = ("as_of_time", "as_of_sequence", "as_of_position")
     AS_OF_TIME_FIELD_NUMBER: _ClassVar[int]
     AS_OF_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    AS_OF_POSITION_FIELD_NUMBER: _ClassVar[int]
     as_of_time: _timestamp_pb2.Timestamp
     as_of_sequence: int
-    def __init__(self, as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of_sequence: _Optional[int] = ...) -> None: ...
+    as_of_position: int
+    def __init__(self, as_of_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., as_of_sequence: _Optional[int] = ..., as_of_position: _Optional[int] = ...) -> None: ...
 
 class Query(_message.Message):
     __slots__ = ("cover", "range", "sequences", "temporal")

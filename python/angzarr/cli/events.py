@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
 from itertools import islice
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from angzarr import points
 from angzarr.caller_sync import SyncDomain
 from angzarr.calls import Event
 from angzarr.cli import options
@@ -32,9 +32,7 @@ def events(
     root: Annotated[str, typer.Argument(help="A name, or a UUID.")],
     address: options.Address = options.DEFAULT_ADDRESS,
     edition: options.Edition = "",
-    at: Annotated[
-        str, typer.Option(help="As of a sequence (7) or a time (2026-01-31T12:00:00Z).")
-    ] = "",
+    at: options.At = "",
     first: Annotated[int | None, typer.Option(min=0, help="From this sequence on.")] = None,
     last: Annotated[int | None, typer.Option(min=0, help="Up to this sequence.")] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with new events.")] = False,
@@ -62,7 +60,7 @@ def events(
 
 
 def _found(
-    target: SyncDomain,
+    target: SyncDomain[Any],
     root: str,
     at: str,
     first: int | None,
@@ -72,26 +70,8 @@ def _found(
 ) -> Iterator[Event]:
     if follow:
         return target.follow(root, first=first or 0)
-    sequence, moment = _moment(at)
-    return target.events(
-        root, first=first, last=last, as_of_sequence=sequence, as_of=moment, timeout_s=timeout_s
-    )
-
-
-def _moment(text: str) -> tuple[int | None, datetime | None]:
-    """A sequence or a time; a time without a zone is UTC."""
-    if not text:
-        return None, None
-    if text.isdecimal():
-        return int(text), None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(
-            f"{text!r} is neither a sequence nor a time like 2026-01-31T12:00:00Z",
-            param_hint="--at",
-        ) from None
-    return None, moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    point = points.parse(at, "--at") if at else None
+    return target.events(root, first=first, last=last, at=point, timeout_s=timeout_s)
 
 
 def _tables(found: Iterator[Event], payloads: Payloads) -> int:

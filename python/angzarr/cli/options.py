@@ -23,6 +23,13 @@ Address = Annotated[
     ),
 ]
 Edition = Annotated[str, typer.Option(help="The branch; main without it.")]
+At = Annotated[
+    str,
+    typer.Option(
+        help="As of a sequence (7), a time (2026-01-31T12:00:00Z) or a place in the log "
+        "(position:4711)."
+    ),
+]
 Timeout = Annotated[float, typer.Option("--timeout", help="Seconds to wait for the answer.")]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", "-c", help="A YAML or TOML file with settings.")

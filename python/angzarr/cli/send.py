@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from angzarr import points
 from angzarr.calls import Merge, Sent
 from angzarr.cli import options
 from angzarr.cli.outcome import told
@@ -36,6 +37,7 @@ def send(
     ] = "",
     correlation_id: Annotated[str, typer.Option(help="Goes with the events.")] = "",
     dry_run: Annotated[bool, typer.Option(help="Show the events; store nothing.")] = False,
+    at: options.At = "",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object per event.")] = False,
     descriptors: options.Descriptors = "",
     timeout_s: options.Timeout = 10.0,
@@ -43,14 +45,17 @@ def send(
     """Send a command and print the events that it led to.
 
     Example: angzarr send account alice Deposit '{"amount_cents": 500}'
+
+    With --at the command is decided on the past; that is a dry run always.
     """
     with told(address), connect_sync(address) as client:
         payloads = Payloads(descriptors)
         command = payloads.pack(type_name, read_json(payload), domain)
         target = client.domain(domain, edition=edition)
         try:
-            if dry_run:
-                sent = target.speculate(root, command, timeout_s=timeout_s)
+            if dry_run or at:
+                point = points.parse(at, "--at") if at else None
+                sent = target.speculate(root, command, at=point, timeout_s=timeout_s)
             else:
                 sent = target.send(
                     root,

@@ -1,5 +1,5 @@
 """Reads: one book, several books of a long stream, and which aggregates there are (QRY-1 to
-QRY-15).
+QRY-16).
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class QueryCoordinator:
             found = await self._correlated(wanted)
             data = await self._correlated_book(found[0], wanted) if found else b""
         else:
-            data = await self._stream_book(wanted)
+            data = await self._stream_book(await self._placed(wanted))
         limit = self._options.message_size_bytes
         if len(data) > limit:
             raise TooLarge(
@@ -75,7 +75,9 @@ class QueryCoordinator:
             for found in await self._correlated(wanted):
                 for book in self._split(await self._correlated_book(found, wanted)):
                     yield book
-        elif wanted.chosen is None or wanted.chosen.is_range:
+            return
+        wanted = await self._placed(wanted)
+        if wanted.chosen is None or wanted.chosen.is_range:
             async for book in self._stream_books(wanted):
                 yield book
         else:
@@ -122,6 +124,17 @@ class QueryCoordinator:
             is_raw,
             context,
         )
+
+    async def _placed(self, wanted: _Request) -> _Request:
+        """The request with a position of the log as the sequence it comes to (QRY-16)."""
+        chosen = wanted.chosen
+        if chosen is None or chosen.position is None:
+            return wanted
+        with storing("read events"):
+            stop = await self._events.length_at(
+                wanted.cover, chosen.position, divergence=wanted.divergence
+            )
+        return replace(wanted, chosen=Chosen(stop=stop))
 
     async def _stream_book(self, wanted: _Request) -> bytes:
         cover, divergence, chosen = wanted.cover, wanted.divergence, wanted.chosen
@@ -193,10 +206,11 @@ class QueryCoordinator:
         cover = books.cover_of(message.cover)
         with storing("read events"):
             data = await self._shown(book, replace(wanted, cover=cover))
-        if wanted.chosen is None:
+        placed = await self._placed(replace(wanted, cover=cover, divergence=None))
+        if placed.chosen is None:
             return data
         shown = wire.EventBook.FromString(data)
-        pages = selection.apply(wanted.chosen, shown.pages)
+        pages = selection.apply(placed.chosen, shown.pages)
         part = wire.EventBook(pages=pages)
         return _partial(cover, books.encoded(pages), part)
 

@@ -16,18 +16,19 @@ GAP_MAX: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """Pages [start, stop), or those in `values`, or those with created_at ≤ until_ns; stop None is
-    the end.
+    """Pages [start, stop), or those in `values`, or those with created_at ≤ until_ns, or those that
+    the log had at `position`; stop None is the end.
     """
 
     start: int = 0
     stop: int | None = None
     values: tuple[int, ...] | None = None
     until_ns: int | None = None
+    position: int | None = None
 
     @property
     def is_range(self) -> bool:
-        return self.values is None and self.until_ns is None
+        return self.values is None and self.until_ns is None and self.position is None
 
 
 def chosen(query: wire.Query) -> Chosen | None:
@@ -48,7 +49,7 @@ def chosen(query: wire.Query) -> Chosen | None:
 
 
 def apply(choice: Chosen, pages: Iterable[wire.EventPage]) -> list[wire.EventPage]:
-    """Those of `pages` that are chosen, in their order."""
+    """Those of `pages` that are chosen, in their order; a position has become a `stop` before."""
     if choice.values is not None:
         wanted = set(choice.values)
         return [page for page in pages if page.header.sequence in wanted]
@@ -83,9 +84,11 @@ def _temporal(query: wire.TemporalQuery) -> Chosen:
         return Chosen(stop=query.as_of_sequence + 1)
     if kind == "as_of_time":
         return Chosen(until_ns=validate.time_ns(query.as_of_time, "temporal.as_of_time"))
+    if kind == "as_of_position":
+        return Chosen(position=query.as_of_position)
     raise InvalidInput(
         "temporal",
-        "as_of_time or as_of_sequence",
+        "as_of_time, as_of_sequence or as_of_position",
         "neither",
         "TemporalQuery must specify as_of_time or as_of_sequence",
     )

@@ -43,6 +43,11 @@ class Speculation:
             time_ns = validate.time_ns(point.as_of_time, "point_in_time.as_of_time")
             with storing("load events"):
                 book = await events.load_until(cover, time_ns, divergence=divergence)
+        elif kind == "as_of_position":
+            with storing("load events"):
+                position = point.as_of_position
+                stop = await events.length_at(cover, position, divergence=divergence)
+                book = await events.load(cover, stop=stop, divergence=divergence)
         else:
             last = point.as_of_sequence
             with storing("load events"):
