@@ -161,7 +161,9 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         parts.editions = EditionCoordinator(
             local.pipeline, local.components, options=edition_options(config), clock=parts.clock
         )
-    if config.editions.reap_interval_s and config.storage.type != "grpc":
+    # The adapters that have no editions yet get them in this release.
+    has_editions = hasattr(parts.stores, "editions")
+    if config.editions.reap_interval_s and config.storage.type != "grpc" and has_editions:
         parts.reaper = EditionReaper(
             parts.stores, parts.clock, interval_s=config.editions.reap_interval_s, holder=OWNER
         )

@@ -18,8 +18,8 @@ class Lineage:
     """Answers over the stores; nothing is kept, since editions come and go."""
 
     def __init__(self, stores: Stores) -> None:
+        self._stores = stores
         self._events = stores.events
-        self._editions = stores.editions
 
     async def chain(self, edition: str) -> list[str]:
         """The edition, its parent and so on, main last."""
@@ -27,7 +27,7 @@ class Lineage:
         while chain[-1] != MAIN:
             if len(chain) > EDITION_DEPTH_MAX:
                 raise CorruptData(f"edition {edition}", f"parents {chain}", "a chain to main")
-            record = await self._editions.get(chain[-1])
+            record = await self._stores.editions.get(chain[-1])
             chain.append(record.parent if record else MAIN)
         return chain
 
@@ -35,7 +35,9 @@ class Lineage:
         """All streams with pages on exactly this edition, roots ascending."""
         after = b""
         while True:
-            found = await self._editions.branches(domain, edition, after=after, limit=PAGES_AT_ONCE)
+            found = await self._stores.editions.branches(
+                domain, edition, after=after, limit=PAGES_AT_ONCE
+            )
             for branch in found:
                 yield branch
             if len(found) < PAGES_AT_ONCE:
