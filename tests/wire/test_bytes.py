@@ -41,6 +41,7 @@ ADDITIONS = (
     "admin_pb2",
     "dlq_pb2",
     "edition_pb2",
+    "history_pb2",
     "provenance_pb2",
     "reaction_pb2",
     "store_pb2",
