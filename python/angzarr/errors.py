@@ -24,7 +24,7 @@
     ├── MainProtected(domain)
     ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is
     not deleted
-    ├── UnknownDomain(name), UnknownCascade(name), UnknownDeadLetter(name)
+    ├── UnknownDomain(name), UnknownCascade(name), UnknownEdition(name), UnknownDeadLetter(name)
     ├── DeadLetterRefused(reason)                          not with this letter, or these targets
     ├── ReplayRunning(name)                                the dead letter is being replayed already
     ├── Overloaded(queue, limit)                           a bounded queue is full; try again later
@@ -369,6 +369,16 @@ class UnknownCascade(AngzarrError):
     def __init__(self, name: str) -> None:
         self.name = name
         super().__init__(f"Unknown cascade {name}")
+
+
+class UnknownEdition(AngzarrError):
+    """The name has neither a record nor pages; it was deleted, or is misspelt."""
+
+    kind = "not_found"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"Unknown edition {name}")
 
 
 class UnknownDeadLetter(AngzarrError):

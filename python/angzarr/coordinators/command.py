@@ -104,7 +104,17 @@ class CommandCoordinator:
         self._speculation = Speculation(self._pipeline, past, self._external)
         self._history = History(stores.events, past, self._component)
         self._compensations = Compensations(self._pipeline, self._decide)
-        self._system = System(stores.events, clock)
+        self._system = System(stores, clock)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What commands are loaded and appended with."""
+        return self._pipeline
+
+    @property
+    def components(self) -> Mapping[str, Component]:
+        """The handlers in their slots, by domain."""
+        return self._components
 
     async def handle_command(self, request: bytes, context: CallContext) -> bytes:
         """CommandRequest → CommandResponse; durable when it returns.

@@ -28,13 +28,21 @@ class Conflicts:
         """Fields changed both by what came after the stamp and by `pages`; StateUnknown if that
         can't be told.
         """
+        return merge.overlap(*await self.changes(call, view, pages, call.expected))
+
+    async def changes(
+        self, call: Call, view: View, pages: Sequence[wire.EventPage], since: int
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """(theirs, mine): fields changed by the stream's pages from `since` on, and by `pages`
+        after them; StateUnknown if that can't be told.
+        """
         component, message = call.component, view.message
         snapshot = _snapshot(message)
         current = await merge.state(component, message.pages, snapshot, call.context)
-        earlier = await self._state_below(call, view, call.expected)
+        earlier = await self._state_below(call, view, since)
         after = await merge.state(component, [*message.pages, *pages], snapshot, call.context)
         diff = component.handler.diff
-        return merge.overlap(diff(earlier, current), diff(current, after))
+        return diff(earlier, current), diff(current, after)
 
     async def refuse_locked(self, call: Call, view: View, pages: Sequence[wire.EventPage]) -> None:
         """CascadeConflict if `pages` change what undecided cascades other than the call's own
@@ -106,14 +114,18 @@ class Conflicts:
 
     async def _snapshot_below(self, call: Call, end: int) -> wire.Snapshot | None:
         """The newest snapshot below `end`: the stream's own, else one of the inherited part of main
-        (SNAP-10).
+        (SNAP-10). Of what a nested branch inherits none is taken: its stretches are the store's.
         """
         if end == 0:
             return None
-        snapshots = self._pipeline.stores.snapshots
+        stores = self._pipeline.stores
+        snapshots = stores.snapshots
         with storing("load events"):
             found = await snapshots.get_at(call.cover, end - 1)
             if found is None and not call.cover.is_main:
+                record = await stores.editions.get(call.cover.edition)
+                if record is not None and record.parent != MAIN:
+                    return None
                 pinned = await self._pipeline.events.divergence(call.cover)
                 branched = call.divergence if pinned is None else pinned
                 point = end if branched is None else min(end, branched)
