@@ -132,6 +132,22 @@ class Catalog:
             raise InvalidInput(field, self._nearest(wanted), wanted)
         return {wanted: None}
 
+    def split(self, text: str) -> tuple[str | None, str]:
+        """The type and the path in `Type.path`, `domain.Type.path` or a path alone: None.
+
+        Of types that are not known the name's last part begins with a capital letter.
+        """
+        parts = text.split(".")
+        names = {known for name in self._classes for known in (name, name.rpartition(".")[2])}
+        for count in range(len(parts) - 1, 0, -1):
+            name = ".".join(parts[:count])
+            if name in names:
+                return name, ".".join(parts[count:])
+        for count in range(1, len(parts)):
+            if parts[count - 1][:1].isupper():
+                return ".".join(parts[:count]), ".".join(parts[count:])
+        return None, text
+
     def plans(self, fields: Fields) -> tuple[Plan, ...]:
         """A plan for each column. Raises InvalidInput for a type or field that no class has."""
         if isinstance(fields, str):
