@@ -18,6 +18,7 @@ from angzarr.cli import (
     run,
     send,
     serve,
+    snapshots,
     state,
 )
 from angzarr.cli.outcome import EXIT_CODES
@@ -37,6 +38,7 @@ for module in (serve, run, send, events, state, export, doctor, backup, restore)
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
 app.add_typer(projectors.app, name="projectors")
+app.add_typer(snapshots.app, name="snapshots")
 
 
 def _version(wanted: bool) -> None:
