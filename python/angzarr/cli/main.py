@@ -12,6 +12,7 @@ from angzarr.cli import (
     dlq,
     doctor,
     events,
+    export,
     projectors,
     restore,
     run,
@@ -33,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serve, run, send, events, state, doctor, backup, restore):
+for module in (serve, run, send, events, state, export, doctor, backup, restore):
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
 app.add_typer(projectors.app, name="projectors")
