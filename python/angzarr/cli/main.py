@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from angzarr.cli import backup, dlq, doctor, events, projectors, restore, run, send, serve, state
+from angzarr.cli import (
+    backup,
+    dlq,
+    doctor,
+    editions,
+    events,
+    projectors,
+    restore,
+    run,
+    send,
+    serve,
+    state,
+)
 from angzarr.cli.outcome import EXIT_CODES
 from angzarr.version import version as version_of_package
 
@@ -24,6 +36,7 @@ app = typer.Typer(
 for module in (serve, run, send, events, state, doctor, backup, restore):
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
+app.add_typer(editions.command, name="editions")
 app.add_typer(projectors.app, name="projectors")
 
 
