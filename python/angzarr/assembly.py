@@ -138,6 +138,7 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         upcasters=upcasters,
         clock=parts.clock,
         reactions=synchrony.requests,
+        counters=parts.counters,
     )
     # Without any aggregate the calls are there all the same: every domain is unknown (CMD-4).
     if handlers or remote or not any(map(is_aggregate, parts.known)):
@@ -186,6 +187,7 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
             command_options=command_options(config),
             upcasters=upcasters,
             publish=parts.streams.publish if parts.streams else None,
+            counters=parts.counters,
         )
         await parts.reacting.start()
 

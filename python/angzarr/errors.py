@@ -33,6 +33,7 @@
     │   └── ReadStoreUnavailable                           a projector's database can't be written
     ├── CorruptData(where, found, wanted)                  what was read is not what was written
     │   ├── PayloadCorrupt, PayloadMissing
+    │   └── SnapshotUnreadable                             not a state of the class as it is now
     ├── FormatTooNew(path, found, supported)               at open only
     ├── MissingExtra(package, extra)                       at open only
     ├── StorageFailed(work, cause)                         a coordinator's read or write failed
@@ -489,6 +490,10 @@ class PayloadCorrupt(CorruptData):
 
 class PayloadMissing(CorruptData):
     """An offloaded payload is gone."""
+
+
+class SnapshotUnreadable(CorruptData):
+    """A snapshot is no state of the class as it is now; its events are."""
 
 
 class FormatTooNew(AngzarrError):

@@ -15,6 +15,7 @@ from angzarr.coordinators import (
     QueryCoordinator,
     StreamCoordinator,
 )
+from angzarr.coordinators.counters import Counters
 from angzarr.coordinators.edition_reaper import EditionReaper
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.process_manager import ProcessManager
@@ -59,6 +60,7 @@ class Parts:
     editions: EditionCoordinator | None = None
     reaper: EditionReaper | None = None
     reacting: Reacting | None = None
+    counters: Counters = field(default_factory=Counters)
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
     upcasters: Mapping[str, Upcasting] = field(default_factory=dict[str, "Upcasting"])
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])

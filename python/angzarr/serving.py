@@ -62,6 +62,7 @@ async def serve(
         endpoints={name: c.endpoint for name, c in parts.components.items()},
         clock=parts.clock,
         workers=parts.reacting,
+        counters=parts.counters,
     )
     store = _store_service(parts)
     rpcs = (

@@ -18,6 +18,7 @@ from angzarr.cli import (
     run,
     send,
     serve,
+    snapshots,
     state,
 )
 from angzarr.cli.outcome import EXIT_CODES
@@ -38,6 +39,7 @@ for module in (serve, run, send, events, state, doctor, backup, restore):
 app.add_typer(dlq.command, name="dlq")
 app.add_typer(editions.command, name="editions")
 app.add_typer(projectors.app, name="projectors")
+app.add_typer(snapshots.app, name="snapshots")
 
 
 def _version(wanted: bool) -> None:

@@ -11,8 +11,7 @@ from angzarr.coordinators import merge
 from angzarr.coordinators.merge import StateUnknown
 from angzarr.coordinators.pipeline import Call, Pipeline, storing
 from angzarr.coordinators.views import View
-from angzarr.cover import MAIN
-from angzarr.errors import CascadeConflict
+from angzarr.errors import CascadeConflict, SnapshotUnreadable
 from angzarr.ports.event_store import Book
 
 
@@ -103,7 +102,14 @@ class Conflicts:
             return await merge.state(
                 call.component, merge.below(message.pages, end), base, call.context
             )
-        base = await self._snapshot_below(call, end)
+        base = await self._pipeline.snapshot_below(call, end)
+        try:
+            return await self._state_on(call, base, end)
+        except SnapshotUnreadable as error:
+            self._pipeline.counters.skipped(call.cover, error)
+        return await self._state_on(call, None, end)
+
+    async def _state_on(self, call: Call, base: wire.Snapshot | None, end: int) -> bytes:
         start = base.sequence + 1 if base else 0
         with storing("load events"):
             book = await self._pipeline.events.load(
@@ -111,27 +117,6 @@ class Conflicts:
             )
             earlier = await self._pipeline.view(book, call)
         return await merge.state(call.component, earlier.message.pages, base, call.context)
-
-    async def _snapshot_below(self, call: Call, end: int) -> wire.Snapshot | None:
-        """The newest snapshot below `end`: the stream's own, else one of the inherited part of main
-        (SNAP-10). Of what a nested branch inherits none is taken: its stretches are the store's.
-        """
-        if end == 0:
-            return None
-        stores = self._pipeline.stores
-        snapshots = stores.snapshots
-        with storing("load events"):
-            found = await snapshots.get_at(call.cover, end - 1)
-            if found is None and not call.cover.is_main:
-                record = await stores.editions.get(call.cover.edition)
-                if record is not None and record.parent != MAIN:
-                    return None
-                pinned = await self._pipeline.events.divergence(call.cover)
-                branched = call.divergence if pinned is None else pinned
-                point = end if branched is None else min(end, branched)
-                if point:
-                    found = await snapshots.get_at(call.cover.on(MAIN), point - 1)
-        return None if found is None else wire.Snapshot.FromString(found)
 
 
 def _snapshot(book: wire.EventBook) -> wire.Snapshot | None:
