@@ -7,7 +7,7 @@ import pytest
 from angzarr import wire
 from angzarr.coordinators import lineage
 from angzarr.cover import MAIN, Cover, root_of
-from angzarr.errors import InvalidInput, RemoteError, UnknownEdition
+from angzarr.errors import InvalidInput, RemoteError, SnapshotUnreadable, UnknownEdition
 
 from .conftest import Fields
 from .editing import desk, everything
@@ -239,3 +239,28 @@ async def test_states_start_from_snapshots(world):
 
     assert [len(request.events) for request in world.handler.replayed] == [1, 1]
     assert found.fields == ("a", "c")
+
+
+@pytest.mark.spec("EDN-26", "SNAP-14")
+async def test_a_snapshot_that_the_handler_cant_read_is_left_out(world):
+    await branched(world)
+    await world.stores.real.snapshots.put(
+        Cover("account", world.ROOT),
+        wire.Snapshot(sequence=1, state=world.state_any(z="1")).SerializeToString(),
+    )
+    world.handler.replay = choosy(world.handler.replay)
+
+    [found] = await diff(world, "", "what-if")
+
+    assert (found.left.state, found.right.state) == (b"a=1;b=1;c=1", b"a=2;b=1")
+
+
+def choosy(replay):
+    """A Replay that takes no snapshots of old."""
+
+    async def refusing(request, context):
+        if wire.ReplayRequest.FromString(request).HasField("base_snapshot"):
+            raise SnapshotUnreadable("aggregate:account", "it has z", "a, b and c")
+        return await replay(request, context)
+
+    return refusing

@@ -19,6 +19,7 @@ from angzarr.errors import (
 
 from .conftest import Fields
 from .editing import desk
+from .test_edition_diff import choosy
 
 ALICE, BOB = sorted((root_of("alice"), root_of("bob")))
 
@@ -341,6 +342,18 @@ async def test_without_replay_a_main_that_has_not_grown_is_clean(world):
     [stream] = await desk(world).promote("what-if")
 
     assert (stream.judgement, stream.mine, len(stream.events)) == ("clean", ("*",), 1)
+
+
+@pytest.mark.spec("EDN-27", "SNAP-14")
+async def test_a_snapshot_that_the_handler_cant_read_is_left_out(world):
+    await branched(world, "a=2", after=("b=9",))
+    snapshot = wire.Snapshot(sequence=3, state=world.state_any(z="1")).SerializeToString()
+    await world.stores.real.snapshots.put(world.cover(), snapshot)
+    world.handler.replay = choosy(world.handler.replay)
+
+    [stream] = await desk(world).promote("what-if")
+
+    assert (stream.judgement, stream.theirs, stream.mine) == ("disjoint", ("b",), ("a",))
 
 
 @pytest.mark.spec("EDN-27", "EDN-21")
