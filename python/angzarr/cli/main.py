@@ -13,6 +13,7 @@ from angzarr.cli import (
     doctor,
     editions,
     events,
+    export,
     projectors,
     restore,
     run,
@@ -34,7 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serve, run, send, events, state, doctor, backup, restore):
+for module in (serve, run, send, events, state, export, doctor, backup, restore):
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
 app.add_typer(editions.command, name="editions")
