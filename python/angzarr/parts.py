@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from angzarr.components import Component
 from angzarr.config import Config
-from angzarr.coordinators import CommandCoordinator, QueryCoordinator, StreamCoordinator
+from angzarr.coordinators import (
+    CommandCoordinator,
+    EditionCoordinator,
+    QueryCoordinator,
+    StreamCoordinator,
+)
+from angzarr.coordinators.counters import Counters
+from angzarr.coordinators.edition_reaper import EditionReaper
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
@@ -17,6 +24,7 @@ from angzarr.handlers.saga import Saga
 from angzarr.handlers.upcaster import Upcaster
 from angzarr.local_transport import Calls
 from angzarr.ports.clock import Clock
+from angzarr.ports.components import Upcaster as Upcasting
 from angzarr.ports.stores import Stores
 from angzarr.reacting import Reacting
 from angzarr.routing import Commands, Histories
@@ -32,8 +40,9 @@ class Parts:
     """A running app's parts. components: the selected ones by name; known: all of them.
     definitions: the classes of components, by name.
 
-    reacting: what runs beside requests; None where nothing does.
+    reacting: what runs beside requests; None where nothing does. reaper: of expired editions.
     endpoints: connections to remote components, by component name.
+    upcasters: by domain.
     watchers: told (component name, whether it serves) when a remote one comes or goes.
     """
 
@@ -48,8 +57,12 @@ class Parts:
     queries: QueryCoordinator | None = None
     history: Histories | None = None
     streams: StreamCoordinator | None = None
+    editions: EditionCoordinator | None = None
+    reaper: EditionReaper | None = None
     reacting: Reacting | None = None
+    counters: Counters = field(default_factory=Counters)
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
+    upcasters: Mapping[str, Upcasting] = field(default_factory=dict[str, "Upcasting"])
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
     watchers: list[Callable[[str, bool], None]] = field(
         default_factory=list[Callable[[str, bool], None]]
@@ -65,5 +78,7 @@ class Parts:
                 stack.push_async_callback(self.coordinator.close)
             if self.streams:
                 stack.push_async_callback(self.streams.stop)
+            if self.reaper:
+                stack.push_async_callback(self.reaper.stop)
             if self.reacting:
                 stack.push_async_callback(self.reacting.stop)
