@@ -57,7 +57,6 @@ from angzarr.errors import SequenceMismatch
 from angzarr.ports.components import CallContext
 
 
-
 @pytest.fixture(params=["in process", "remote"])
 async def shop(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
