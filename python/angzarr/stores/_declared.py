@@ -14,6 +14,7 @@ from angzarr.errors import (
     MainProtected,
     QuotaExceeded,
 )
+from angzarr.ports.clock import Clock
 from angzarr.ports.edition_store import EDITION_DEPTH_MAX, EditionRecord, Usage
 
 NUMBER_MAX: Final = 2**63 - 1
@@ -80,10 +81,10 @@ class DeclaredEditions:
         if children or has_pages:
             raise EditionInUse(name, list(children or ()))
 
-    def check_alive(self, name: str, now_ns: int) -> None:
+    def check_alive(self, name: str, clock: Clock) -> None:
         """EditionExpired from its expiry on."""
         record = self._records.get(name)
-        if record and record.expires_at_ns and now_ns >= record.expires_at_ns:
+        if record and record.expires_at_ns and clock.now_ns() >= record.expires_at_ns:
             raise EditionExpired(name, record.expires_at_ns)
 
     def check_quota(self, name: str, held: Usage, more: Usage) -> None:

@@ -173,7 +173,7 @@ class MemoryEvents:
                 decision = self._decisions[cascade_id]
                 raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
             declared = self._streams.declared
-            declared.check_alive(cover.edition, self._clock.now_ns())
+            declared.check_alive(cover.edition, self._clock)
             stream = self._streams.begun(cover, expected_sequence, divergence)
             if expected_sequence != stream.next_sequence:
                 raise SequenceConflict(cover, expected_sequence, stream.next_sequence)
