@@ -16,6 +16,7 @@ from angzarr.coordinators.destinations import (
     RoutedDestinations,
     StoreDestinations,
 )
+from angzarr.coordinators.lineage import Lineage
 from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.local import LocalCommandHandler
@@ -145,7 +146,7 @@ def destinations_of(
             from angzarr.rpc.queries_client import RemoteQueries
 
             far[domain] = QueryDestinations(RemoteQueries(endpoint), [domain])
-    local = StoreDestinations(parts.stores.events, near)
+    local = StoreDestinations(parts.stores.events, near, Lineage(parts.stores))
     return RoutedDestinations(local, far) if far else local
 
 

@@ -11,6 +11,7 @@ from angzarr.cli import (
     backup,
     dlq,
     doctor,
+    editions,
     events,
     export,
     projectors,
@@ -37,6 +38,7 @@ app = typer.Typer(
 for module in (serve, run, send, events, state, export, doctor, backup, restore):
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
+app.add_typer(editions.command, name="editions")
 app.add_typer(projectors.app, name="projectors")
 app.add_typer(snapshots.app, name="snapshots")
 

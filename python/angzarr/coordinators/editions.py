@@ -23,6 +23,7 @@ from angzarr.ports.components import CallContext
 from angzarr.ports.edition_store import EditionRecord
 
 TIME_NS_MAX: Final = 2**63 - 1
+US_NS: Final = 1_000
 
 
 class EditionCoordinator:
@@ -172,7 +173,7 @@ class EditionCoordinator:
         expiry_ns = self._clock.now_ns() + ttl_ns
         if ttl_ns <= 0 or expiry_ns > TIME_NS_MAX:
             raise InvalidInput(kind, "more than 0 and less than 200 years", f"{ttl_ns / 1e9} s")
-        return expiry_ns
+        return expiry_ns - expiry_ns % US_NS  # so that it can be given back as a datetime
 
     async def _check_known(self, name: str) -> None:
         """Raise UnknownEdition for a name that stands for nothing: it would read as main does."""
