@@ -168,7 +168,11 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
     has_editions = hasattr(parts.stores, "editions")
     if config.editions.reap_interval_s and config.storage.type != "grpc" and has_editions:
         parts.reaper = EditionReaper(
-            parts.stores, parts.clock, interval_s=config.editions.reap_interval_s, holder=OWNER
+            parts.stores,
+            parts.clock,
+            interval_s=config.editions.reap_interval_s,
+            holder=OWNER,
+            counters=parts.counters,
         )
         parts.reaper.start()
     parts.calls = _calls(parts)
