@@ -196,6 +196,44 @@ async def test_no_returned_snapshot_is_stored_over_an_inherited_pending_page(wor
 
 
 @pytest.mark.spec("SNAP-11")
+@pytest.mark.parametrize("edition", ["", "what-if"])
+async def test_a_state_in_the_past_starts_from_the_newest_snapshot_below_it(world, edition):
+    await world.send("a=1", "b=1", "c=1", "d=1")
+    for sequence, fields in ((0, {"a": "1"}), (2, {"a": "1", "b": "1", "c": "1"})):
+        snapshot = wire.Snapshot(sequence=sequence, state=world.state_any(**fields))
+        snapshot.retention = wire.RETENTION_PERSIST
+        await world.stores.snapshots.put(world.cover(), snapshot.SerializeToString())
+    found = []
+    for last in range(4):
+        query = wire.Query(temporal=wire.TemporalQuery(as_of_sequence=last))
+        world.fill(query.cover, edition=edition)
+        answer = await world.commands.get_state(query.SerializeToString(), world.context)
+        state = wire.StateResponse.FromString(answer)
+        base = world.handler.replayed[-1].base_snapshot.sequence
+        found.append((state.state.value.decode(), state.next_sequence, base))
+
+    assert found == [
+        ("a=1", 1, 0),
+        ("a=1;b=1", 2, 0),
+        ("a=1;b=1;c=1", 3, 2),
+        ("a=1;b=1;c=1;d=1", 4, 2),
+    ]
+
+
+@pytest.mark.spec("SNAP-11", "SPEC-2")
+async def test_speculation_in_the_past_starts_from_a_snapshot_below_it(world):
+    await world.send("a=1", "b=1", "c=1")
+    snapshot = wire.Snapshot(sequence=0, state=world.state_any(a="1"))
+    await world.stores.snapshots.put(world.cover(), snapshot.SerializeToString())
+
+    response = await world.speculate("x=1", point=wire.TemporalQuery(as_of_sequence=1))
+
+    seen = world.handler.seen[-1].events
+    assert (seen.snapshot.sequence, [p.header.sequence for p in seen.pages]) == (0, [1])
+    assert [page.header.sequence for page in response.events.pages] == [2]
+
+
+@pytest.mark.spec("SNAP-11")
 async def test_a_state_in_the_past_starts_from_no_snapshot_taken_since(world):
     await world.send("a=1")
     time_ns = world.clock.now_ns()
