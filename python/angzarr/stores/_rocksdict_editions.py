@@ -13,6 +13,7 @@ from angzarr.ports.clock import Clock
 from angzarr.ports.edition_store import Branch, EditionRecord, Usage
 from angzarr.stores import _pages
 from angzarr.stores import _rocksdict_db as keys
+from angzarr.stores._declared import check_quota
 from angzarr.stores._rocksdict_db import text
 from angzarr.stores._rocksdict_streams import Streams
 
@@ -46,14 +47,13 @@ class Usages:
         timelines = self._shared.timelines_of(edition)
         return any(next(self._streams.roots(timeline), None) for _, timeline in timelines)
 
-    def check(self, edition: str, pages: Sequence[bytes]) -> None:
+    def check(self, record: EditionRecord, pages: Sequence[bytes]) -> None:
         """QuotaExceeded if the pages are more than the edition may still take."""
-        declared = self._shared.declared
-        if pages and declared.has_quota(edition):
-            if edition not in self._kept:
-                self._kept[edition] = self.of(edition)
+        if pages and (record.max_pages or record.max_bytes):
+            if record.name not in self._kept:
+                self._kept[record.name] = self.of(record.name)
             more = Usage(len(pages), sum(map(len, pages)))
-            declared.check_quota(edition, self._kept[edition], more)
+            check_quota(record, self._kept[record.name], more)
 
     def add(self, edition: str, pages: Sequence[bytes]) -> None:
         """Count pages that were written."""
@@ -124,6 +124,7 @@ class DictEditions:
             batch.delete(keys.EDITION + text(name))
             self._shared.write(batch)
             declared.drop(name)
+            self._usages.forget(name)
             return True
 
     async def usage(self, name: str) -> Usage:

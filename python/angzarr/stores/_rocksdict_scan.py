@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 from typing import Final
 
 from angzarr import wire
@@ -56,14 +57,25 @@ def _add(streams: Streams, rows: Rows, commits: Sequence[tuple[int, Commit]], af
         for sequence in range(commit.first, commit.first + commit.page_count)
     ]
     frames = streams.shared.db.get_many(wanted)
-    start = 0
+    if None in frames:
+        _add_one_by_one(streams, rows, commits, after)
+        return
+    # One message of all of them: parsing it costs less than one for each commit.
+    pages = iter(wire.EventBook.FromString(b"".join(filter(None, frames))).pages)
     for position, commit in commits:
-        found = frames[start : start + commit.page_count]
-        start += commit.page_count
+        own = list(islice(pages, commit.page_count))
         stream = streams.shared.stream(commit.stream)
-        if stream is None:  # deleted meanwhile
-            continue
-        if None in found:
-            raise CorruptData(f"{streams.shared.db.url} position {position}", "nothing", "a page")
-        book = wire.EventBook.FromString(b"".join(frame for frame in found if frame is not None))
-        rows.add(stream, position - commit.page_count + 1, book.pages, after)
+        if stream is not None:  # else deleted meanwhile
+            rows.add(stream, position - commit.page_count + 1, own, after)
+
+
+def _add_one_by_one(
+    streams: Streams, rows: Rows, commits: Sequence[tuple[int, Commit]], after: int
+) -> None:
+    """As `_add`, where pages are missing: those of editions that were deleted meanwhile."""
+    if len(commits) > 1:
+        for commit in commits:
+            _add(streams, rows, [commit], after)
+    elif streams.shared.stream(commits[0][1].stream) is not None:
+        where = f"{streams.shared.db.url} position {commits[0][0]}"
+        raise CorruptData(where, "nothing", "a page")

@@ -20,6 +20,7 @@ from angzarr.ports.event_store import (
 )
 from angzarr.stores import _pages, _rules
 from angzarr.stores import _rocksdict_db as keys
+from angzarr.stores._declared import check_alive
 from angzarr.stores._pages import Page
 from angzarr.stores._records import RecordObligations
 from angzarr.stores._rocksdict_db import number, text
@@ -94,7 +95,9 @@ class Writer:
             decision = self._streams.decision(cascade_id) if cascade_id else None
             if decision is not None:
                 raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
-            self._shared.declared.check_alive(cover.edition, self._clock)
+            record = self._shared.declared.get(cover.edition)
+            if record is not None:
+                check_alive(record, self._clock)
             head, is_first = self._head(cover, stream, divergence, expected_sequence)
             if expected_sequence != head.next_sequence:
                 raise SequenceConflict(cover, expected_sequence, head.next_sequence)
@@ -102,7 +105,8 @@ class Writer:
             last = expected_sequence + len(pages) - 1
             if last > SEQUENCE_MAX:
                 raise SequenceExhausted(cover)
-            self._usages.check(cover.edition, pages)
+            if record is not None:
+                self._usages.check(record, pages)
 
             prefix = self._shared.prefix_for_writing(stream)
             batch = self._db.batch()
@@ -125,7 +129,8 @@ class Writer:
             self._db.write(batch, is_sync=self._shared.is_sync if sync is None else sync)
             self._streams.log_head = position
             self._streams.put_head(stream, following)
-            self._usages.add(cover.edition, pages)
+            if record is not None:
+                self._usages.add(record.name, pages)
         self._obligations.end_leases(obligations)
         return Appended(expected_sequence, last)
 
