@@ -128,7 +128,9 @@ fn stream(edition: &str, root: [u8; 16]) -> Stream {
 }
 
 fn append(edition: &str, root: [u8; 16], sequence: u64, divergence: Option<u64>) -> Write {
-    let (low, high) = (sequence as u8 | 0x80, (sequence >> 7) as u8);
+    // A varint of two bytes: sequences are below 2^14.
+    let [.., high, low] = (sequence << 1).to_be_bytes();
+    let low = low >> 1 | 0x80;
     let mut page = vec![
         10, 3, 8, low, high, 18, 2, 8, 1, 26, 107, 10, 3, b'x', b'/', b'y', 18, 100,
     ];

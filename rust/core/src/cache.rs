@@ -193,7 +193,7 @@ impl Cache {
                     wanted[shard_of(stream)] = true;
                 }
                 Effect::TimelineDropped(_) | Effect::SnapshotsDropped(_) => {
-                    wanted = [true; SHARD_COUNT]
+                    wanted = [true; SHARD_COUNT];
                 }
             }
         }
