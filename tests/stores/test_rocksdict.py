@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
@@ -215,6 +216,37 @@ async def test_a_store_of_format_1_learns_positions_and_keeps_its_branches(tmp_p
     assert (await stores.events.load(whatif)).data == book_of(whatif, pages(0, 4))
     await stores.close()
     assert opened(tmp_path).facts().format_version == keys.FORMAT_VERSION
+
+
+@pytest.mark.spec("EDN-4", "EDN-21")
+async def test_no_thread_sees_on_a_branch_what_its_parent_wrote_after_the_pin(
+    tmp_path: Path,
+) -> None:
+    stores = opened(tmp_path, sync=False)
+    await stores.editions.declare("kid", parent="mum")
+    covers = [cover_of(f"root-{n}") for n in range(100)]
+    late: list[bytes] = []
+    is_done = threading.Event()
+
+    def read() -> None:
+        while not is_done.is_set():
+            for cover in covers:
+                data = asyncio.run(stores.events.load(cover.on("kid"))).data
+                if b"late" in data:
+                    late.append(data)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for cover in covers:
+        stores.events.append_now(cover.on("mum"), 0, pages(0, 2))
+        stores.events.append_now(cover.on("kid"), 2, pages(2, 1))
+        stores.events.append_now(cover.on("mum"), 2, [page(2, value=b"late")])
+    is_done.set()
+    for reader in readers:
+        reader.join()
+
+    assert late == []
 
 
 @pytest.mark.spec("STO-10", "STO-40")

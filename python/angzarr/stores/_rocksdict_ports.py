@@ -37,6 +37,7 @@ class Shared:
         self.lock = threading.RLock()
         self.names: dict[bytes, tuple[str, str]] = {}
         self._numbers: dict[tuple[str, str], bytes] = {}
+        self._by_edition: dict[str, dict[str, bytes]] = {}
         newest = db.get(keys.META + b"timeline")
         self._newest_timeline = int.from_bytes(newest or b"", "big")
         for key, value in db.items(keys.TIMELINE, keys.after(keys.TIMELINE)):
@@ -69,11 +70,15 @@ class Shared:
     def know(self, domain: str, edition: str, timeline: bytes) -> None:
         """Remember the timeline's number."""
         self._numbers[domain, edition] = timeline
+        self._by_edition.setdefault(edition, {})[domain] = timeline
         self.names[timeline] = domain, edition
 
     def forget(self, domain: str, edition: str) -> None:
         """The timeline is gone; its number is never used again."""
         del self.names[self._numbers.pop((domain, edition))]
+        del self._by_edition[edition][domain]
+        if not self._by_edition[edition]:
+            del self._by_edition[edition]
 
     def timeline(self, domain: str, edition: str) -> bytes | None:
         """The timeline's number."""
@@ -81,8 +86,7 @@ class Shared:
 
     def timelines_of(self, edition: str) -> list[tuple[str, bytes]]:
         """Domains where an edition has a number, with it."""
-        known = list(self._numbers.items())
-        return [(domain, timeline) for (domain, e), timeline in known if e == edition]
+        return list(self._by_edition.get(edition, {}).items())
 
     def stream(self, prefix: bytes) -> StreamKey | None:
         """The stream of a prefix; None on a deleted timeline."""
