@@ -97,6 +97,10 @@ class Change:
         """SnapshotStore.delete. Outcome: how many there were."""
 
     @staticmethod
+    def delete_all_snapshots(domain: str, edition: str | None) -> Change:
+        """SnapshotStore.delete_all. Outcome: how many there were."""
+
+    @staticmethod
     def put_position(consumer: str, cover: Cover, sequence: int) -> Change:
         """PositionStore.put. Outcome: the value in force."""
 

@@ -4,7 +4,7 @@ elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from angzarr.components import COORDINATOR, Component, parse_endpoint
@@ -16,6 +16,7 @@ from angzarr.coordinators.destinations import (
     RoutedDestinations,
     StoreDestinations,
 )
+from angzarr.coordinators.editions import Elsewhere as EditionsElsewhere
 from angzarr.coordinators.lineage import Lineage
 from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
@@ -63,6 +64,17 @@ def handlers_of(parts: Parts) -> tuple[dict[str, CommandHandler], dict[str, Else
                 component.name, endpoint, types=Types(paths)
             )
     return handlers, remote
+
+
+def editions_elsewhere(parts: Parts, remote: Iterable[str]) -> dict[str, EditionsElsewhere]:
+    """Who is asked for differences and promotions of the domains that are decided on elsewhere."""
+    found: dict[str, EditionsElsewhere] = {}
+    for domain in remote:
+        # gRPC is loaded only where something is remote.
+        from angzarr.rpc.editions_client import RemoteEditions
+
+        found[domain] = RemoteEditions(parts.endpoints[f"aggregate:{domain}"])
+    return found
 
 
 def upcasters_of(parts: Parts, definitions: Sequence[Definition]) -> dict[str, UpcasterPort]:

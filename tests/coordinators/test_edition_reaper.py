@@ -9,6 +9,7 @@ from datetime import timedelta
 import pytest
 
 from angzarr import wire
+from angzarr.coordinators.counters import EDITIONS_FAILED, EDITIONS_REAPED, Counters
 from angzarr.coordinators.edition_reaper import LEASE, EditionReaper
 from angzarr.errors import StoreUnavailable, UnknownEdition
 from angzarr.stores.registry import open_stores
@@ -21,8 +22,19 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
-def reaper(world):
-    return EditionReaper(world.stores, world.clock, interval_s=60, holder="here")
+def counters():
+    return Counters()
+
+
+@pytest.fixture
+def reaper(world, counters):
+    return EditionReaper(world.stores, world.clock, interval_s=60, holder="here", counters=counters)
+
+
+def counted(counters):
+    """How many were deleted, and how often that failed."""
+    values = counters.values()
+    return values[EDITIONS_REAPED], values[EDITIONS_FAILED]
 
 
 async def expired(world, name="what-if", **more):
@@ -33,12 +45,12 @@ async def expired(world, name="what-if", **more):
 
 
 @pytest.mark.spec("EDN-24", "EDN-16")
-async def test_an_expired_edition_is_deleted_with_an_audit_page(world, reaper):
+async def test_an_expired_edition_is_deleted_with_an_audit_page(world, reaper, counters):
     await expired(world)
 
     deleted = await reaper.reap()
 
-    assert (deleted, reaper.deleted_count, reaper.failure_count) == (["what-if"], 1, 0)
+    assert (deleted, counted(counters)) == (["what-if"], (1, 0))
     with pytest.raises(UnknownEdition):
         await desk(world).get("what-if")
     [page] = (await world.stored(domain="_angzarr", root=audit_root("what-if", "account"))).pages
@@ -80,7 +92,9 @@ async def test_children_go_before_their_parents(world, reaper):
 
 
 @pytest.mark.spec("EDN-24")
-async def test_one_with_pending_pages_waits_for_their_decision_and_its_parent_for_it(world, reaper):
+async def test_one_with_pending_pages_waits_for_their_decision_and_its_parent_for_it(
+    world, reaper, counters
+):
     await desk(world).declare("parent", ttl=HOUR)
     await desk(world).declare("kid", parent="parent")
     await world.send("a=1", edition="kid", cascade_id="c-1")
@@ -90,12 +104,14 @@ async def test_one_with_pending_pages_waits_for_their_decision_and_its_parent_fo
     await world.events.decide_cascade("c-1", "ROLLBACK")
     await world.events.resolve_cascade(world.cover(edition="kid"), "c-1")
 
-    assert (waited, reaper.failure_count) == ([], 0)
+    assert (waited, counted(counters)) == ([], (0, 0))
     assert await reaper.reap() == ["kid", "parent"]
 
 
 @pytest.mark.spec("EDN-24")
-async def test_a_failure_is_logged_and_counted_and_keeps_nothing_else(world, reaper, caplog):
+async def test_a_failure_is_logged_and_counted_and_keeps_nothing_else(
+    world, reaper, counters, caplog
+):
     await expired(world, "broken")
     await expired(world, "fine")
 
@@ -107,8 +123,8 @@ async def test_a_failure_is_logged_and_counted_and_keeps_nothing_else(world, rea
     world.events.faults["delete_edition"] = refuse
     deleted = await reaper.reap()
 
-    assert (deleted, reaper.failure_count) == (["fine"], 1)
-    assert "edition broken: " in reaper.last_error
+    assert (deleted, counted(counters)) == (["fine"], (1, 1))
+    assert "edition broken: " in caplog.text
     assert "the disk is gone" in caplog.text
     world.events.faults.clear()
     assert await reaper.reap() == ["broken"]
@@ -141,13 +157,15 @@ async def test_one_process_looks_at_a_time(world, reaper):
 
 
 @pytest.mark.spec("EDN-24")
-async def test_it_looks_at_the_start_and_then_at_every_interval(world):
+async def test_it_looks_at_the_start_and_then_at_every_interval(world, counters):
     time = Time()
     world.clock = time.clock
     world.stores = type(world.stores)(open_stores("memory://", clock=time.clock))
     world.events = world.stores.events
     world.coordinate()
-    reaper = EditionReaper(world.stores, time.clock, interval_s=60, sleep=time.sleep)
+    reaper = EditionReaper(
+        world.stores, time.clock, interval_s=60, counters=counters, sleep=time.sleep
+    )
     await desk(world).declare("early", ttl=timedelta(seconds=30))
     await desk(world).declare("late", ttl=timedelta(seconds=95))
     time.clock.advance(30)
@@ -157,16 +175,18 @@ async def test_it_looks_at_the_start_and_then_at_every_interval(world):
     for seconds in (1, 59, 60):
         await time.advance(seconds)
         await settled()
-        counts.append(reaper.deleted_count)
+        counts.append(counted(counters))
     await reaper.stop()
 
-    assert counts == [1, 1, 2]
+    assert counts == [(1, 0), (1, 0), (2, 0)]
 
 
 @pytest.mark.spec("EDN-24")
-async def test_it_goes_on_after_a_failure_of_any_kind(world, caplog):
+async def test_it_goes_on_after_a_failure_of_any_kind(world, counters, caplog):
     time = Time()
-    reaper = EditionReaper(world.stores, world.clock, interval_s=60, sleep=time.sleep)
+    reaper = EditionReaper(
+        world.stores, world.clock, interval_s=60, counters=counters, sleep=time.sleep
+    )
     await expired(world)
     world.events.faults["delete_edition"] = KeyError("a bug")
 
@@ -178,8 +198,8 @@ async def test_it_goes_on_after_a_failure_of_any_kind(world, caplog):
         await settled()
     await reaper.stop()
 
-    assert (reaper.failure_count, reaper.deleted_count) == (1, 1)
-    assert "a bug" in reaper.last_error
+    assert counted(counters) == (1, 1)
+    assert "a bug" in caplog.text
 
 
 async def test_stopping_gives_the_lease_back(world, reaper):
@@ -193,14 +213,14 @@ async def test_stopping_gives_the_lease_back(world, reaper):
     assert await world.stores.positions.lease(LEASE, 0, "elsewhere", 60)
 
 
-async def test_it_ends_with_the_store(world, reaper):
+async def test_it_ends_with_the_store(world, reaper, counters):
     await world.stores.real.close()
 
     reaper.start()
     await settled()
 
     await reaper.stop()
-    assert reaper.failure_count == 0
+    assert counted(counters) == (0, 0)
 
 
 async def settled():

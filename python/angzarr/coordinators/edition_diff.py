@@ -43,22 +43,21 @@ class EditionDiff:
     async def run(
         self, left: str, right: str, *, domain: str, root: bytes, context: CallContext
     ) -> AsyncIterator[bytes]:
-        """StreamDifferences in the order (domain, root); domain "" and root b"" are all.
+        """StreamDifferences of a domain, roots ascending; root b"" is all. None of a reserved
+        domain.
 
         Streams are compared one after the other, each as it is then.
         """
+        if domain.startswith("_"):
+            return
         with storing("load events"):
             chains = await self._lineage.chain(left), await self._lineage.chain(right)
-            domains = [domain] if domain else await self._events.domains()
         editions = sorted(set(chains[0]) ^ set(chains[1]))
         chain = list(dict.fromkeys((*chains[0], *chains[1])))
-        for name in domains:
-            if name.startswith("_"):
-                continue
-            async for found in self._roots(name, editions, root):
-                covers = Cover(name, found, left), Cover(name, found, right)
-                async for part in self._stream(covers, chain, context):
-                    yield part
+        async for found in self._roots(domain, editions, root):
+            covers = Cover(domain, found, left), Cover(domain, found, right)
+            async for part in self._stream(covers, chain, context):
+                yield part
 
     async def _roots(
         self, domain: str, editions: Sequence[str], root: bytes

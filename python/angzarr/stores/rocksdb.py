@@ -311,6 +311,10 @@ class RocksSnapshots:
     async def delete(self, cover: Cover) -> int:
         return await self._engine.write(Change.delete_snapshots(cover))
 
+    async def delete_all(self, domain: str, edition: str | None = None) -> int:
+        edition = MAIN if edition == "" else edition
+        return await self._engine.write(Change.delete_all_snapshots(domain, edition))
+
 
 class RocksPositions:
     """The position store; its methods are the port's."""

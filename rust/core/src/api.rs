@@ -179,6 +179,11 @@ pub enum Write {
     DeleteSnapshots {
         stream: Stream,
     },
+    /// Those of all streams of a domain, on one edition or on all.
+    DeleteAllSnapshots {
+        domain: String,
+        edition: Option<String>,
+    },
     PutPosition {
         consumer: String,
         stream: Stream,

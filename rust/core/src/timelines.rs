@@ -176,6 +176,15 @@ impl Numbering {
         found
     }
 
+    /// All timelines of a domain, in no order.
+    pub fn of_domain(&self, domain: &str) -> Vec<u32> {
+        let shared = self.shared.of_domain(domain);
+        let mut found: Vec<_> = shared.into_iter().map(|(_, timeline)| timeline).collect();
+        let fresh = self.fresh.numbers.get(domain).into_iter().flatten();
+        found.extend(fresh.map(|(_, timeline)| *timeline));
+        found
+    }
+
     /// Gives a name its number.
     pub fn assign(&mut self, domain: &str, edition: &str) -> u32 {
         let timeline = self.next;
