@@ -81,6 +81,12 @@ from angzarr._wire.saga_pb2 import (
     SagaResponse,
     SpeculateSagaRequest,
 )
+from angzarr._wire.speculation_pb2 import (
+    SpeculatedState,
+    SpeculationOutcome,
+    SpeculationRequest,
+    SpeculationResponse,
+)
 from angzarr._wire.store_pb2 import (
     StoreAnswer,
     StoreCall,
@@ -283,6 +289,10 @@ __all__ = [
     "SpeculatePmRequest",
     "SpeculateProjectorRequest",
     "SpeculateSagaRequest",
+    "SpeculatedState",
+    "SpeculationOutcome",
+    "SpeculationRequest",
+    "SpeculationResponse",
     "StoreAnswer",
     "StoreCall",
     "StoreStatus",

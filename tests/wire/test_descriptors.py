@@ -21,7 +21,8 @@ pytestmark = pytest.mark.timeout(300)  # the first run makes the client's enviro
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = (ROOT / "docs" / "spec" / "wire.md").read_text()
 ADDITIONS = {
-    f"angzarr/{name}.proto" for name in ("admin", "dlq", "provenance", "reaction", "store", "timer")
+    f"angzarr/{name}.proto"
+    for name in ("admin", "dlq", "provenance", "reaction", "speculation", "store", "timer")
 }
 ADDED = " *(addition)*"
 F = descriptor_pb2.FieldDescriptorProto
