@@ -424,6 +424,38 @@ async def test_speculation_at_a_position_decides_on_what_the_log_had_then(
     assert answer.sequences == (2,)
 
 
+@pytest.mark.spec("QRY-17")
+async def test_without_the_class_the_state_is_what_the_servers_class_has(
+    app: App, five: Domain[Account]
+) -> None:
+    named = Caller(app.transport).domain("account")
+
+    found = [await named.state("alice"), await named.state("alice", at=0)]
+
+    assert found == [
+        {"balance_cents": 15, "name": ""},
+        {"balance_cents": 1, "name": ""},
+    ]
+
+
+@pytest.mark.spec("QRY-17")
+async def test_without_the_class_an_unknown_root_has_no_state(app: App) -> None:
+    assert await Caller(app.transport).domain("account").state("nobody") is None
+
+
+@pytest.mark.spec("QRY-18")
+async def test_the_position_now_is_a_point_for_later(app: App, five: Domain[Account]) -> None:
+    now = await app.position()
+    await five.send("alice", Deposit(1000))
+
+    assert await five.state("alice", at=now) == Account(balance_cents=15)
+
+
+@pytest.mark.spec("QRY-18")
+async def test_the_position_of_an_empty_log_is_zero(app: App) -> None:
+    assert await app.position() == Position(0)
+
+
 async def test_a_domain_that_is_named_has_the_class_of_the_apps_definitions(
     app: App, five: Domain[Account]
 ) -> None:

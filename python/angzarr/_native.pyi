@@ -241,6 +241,9 @@ class Store:
     def next_sequence(self, cover: Cover, divergence: int | None) -> int:
         """EventStore.next_sequence."""
 
+    def length_at(self, cover: Cover, position: int, divergence: int | None) -> int:
+        """EventStore.length_at."""
+
     def divergence(self, cover: Cover) -> int | None:
         """EventStore.divergence."""
 

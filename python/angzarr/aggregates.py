@@ -25,7 +25,7 @@ from angzarr.ports.components import CommandHandler
 from angzarr.ports.components import Upcaster as UpcasterPort
 from angzarr.ports.event_store import SnapshotPolicy
 from angzarr.reacting import Reactors
-from angzarr.routing import Commands
+from angzarr.routing import Commands, Elsewhere
 
 if TYPE_CHECKING:
     from angzarr.config import SnapshotRule
@@ -36,10 +36,10 @@ STORE_OWNER: Final = "store"
 """What the connection to the server that has the store is called among the endpoints."""
 
 
-def handlers_of(parts: Parts) -> tuple[dict[str, CommandHandler], dict[str, Commands]]:
+def handlers_of(parts: Parts) -> tuple[dict[str, CommandHandler], dict[str, Elsewhere]]:
     """Handlers by domain, and the coordinators elsewhere by domain."""
     handlers: dict[str, CommandHandler] = {}
-    remote: dict[str, Commands] = {}
+    remote: dict[str, Elsewhere] = {}
     for component in parts.components.values():
         if not is_aggregate(component.name):
             continue

@@ -25,6 +25,7 @@ from angzarr.handlers.aggregate import Aggregate
 from angzarr.local_transport import Calls, LocalTransport
 from angzarr.parts import Definition, Parts
 from angzarr.ports.clock import Clock, SystemClock
+from angzarr.ports.components import Upcaster as UpcasterPort
 from angzarr.ports.stores import Stores
 from angzarr.sync_bridge import BridgedTransport, LoopThread
 
@@ -106,6 +107,16 @@ class App(Caller):
         start does."""
         classes = assembly.by_component(self._definitions)
         return components.resolve(classes, self.config, self._select)
+
+    @property
+    def upcasters(self) -> Mapping[str, UpcasterPort]:
+        """What lifts old events, by domain. Raises RuntimeError unless the app runs."""
+        return self._running().upcasters
+
+    @property
+    def clock(self) -> Clock:
+        """The source of timestamps."""
+        return self._clock
 
     @property
     def stores(self) -> Stores:
@@ -212,10 +223,10 @@ class _Owning(LocalTransport):
 
     def __init__(self, app: App) -> None:
         super().__init__(app._calls)  # pyright: ignore[reportPrivateUsage]
-        self._app = app
+        self.app = app
 
     async def close(self) -> None:
-        await self._app.stop()
+        await self.app.stop()
 
 
 def _aggregates(definitions: Sequence[Definition]) -> list[type[Aggregate]]:

@@ -40,7 +40,7 @@ from angzarr.ports.clock import Clock
 from angzarr.ports.stores import Stores
 from angzarr.reacting import Synchrony, build
 from angzarr.reactors import reactors_of
-from angzarr.routing import RoutedCommands
+from angzarr.routing import RoutedCommands, RoutedHistory
 from angzarr.stores import open_stores
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ async def _reach(stores: Stores) -> None:
 async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
     config = parts.config
     handlers, remote = handlers_of(parts)
-    upcasters = upcasters_of(parts, definitions)
+    upcasters = parts.upcasters = upcasters_of(parts, definitions)
     synchrony = Synchrony(parts.stores, parts.clock, config)
     local = parts.coordinator = CommandCoordinator(
         parts.stores,
@@ -149,6 +149,8 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
                 config.query.allow_raw,
             ),
         )
+    if parts.commands or parts.queries:
+        parts.history = RoutedHistory(local, remote)
     if STREAM in parts.components:
         parts.streams = StreamCoordinator(
             parts.stores.events, options=StreamOptions(config.limits.subscriber_buffer)
@@ -187,6 +189,9 @@ def _calls(parts: Parts) -> Calls:
         unary[calls.GET_EVENT_BOOK] = queries.get_event_book
         streams[calls.GET_EVENTS] = queries.get_events
         streams[calls.GET_AGGREGATE_ROOTS] = lambda _, context: queries.get_aggregate_roots(context)
+    if parts.history:
+        unary[calls.GET_STATE] = parts.history.get_state
+        unary[calls.GET_POSITION] = parts.history.get_position
     if parts.streams:
         streams[calls.SUBSCRIBE] = parts.streams.subscribe
     return Calls(unary, streams)

@@ -23,6 +23,7 @@ from angzarr.codec import Payload
 from angzarr.cover import Cover
 from angzarr.errors import TooLarge
 from angzarr.handlers.aggregate import Aggregate
+from angzarr.points import Position
 
 A = TypeVar("A", bound=Aggregate)
 S = TypeVar("S")
@@ -142,6 +143,15 @@ class Caller:
         async for data in self._transport.stream(calls.SUBSCRIBE, request, timeout_s=timeout_s):
             for event in calls.events_of(wire.EventBook.FromString(data), decode):
                 yield event
+
+    async def position(self, *, timeout_s: float | None = None) -> Position:
+        """Where the log ends now: one moment of all streams, that `at` can be given later.
+
+        What was stored before the call is at or below it (QRY-18).
+        """
+        request = wire.GetPositionRequest().SerializeToString()
+        answer = await self._transport.unary(calls.GET_POSITION, request, timeout_s=timeout_s)
+        return Position(wire.LogPosition.FromString(answer).position)
 
     async def roots(
         self, domain: str = "", *, timeout_s: float | None = None
@@ -356,13 +366,17 @@ class Domain(Generic[S]):
         at: At | None = None,
         timeout_s: float | None = None,
     ) -> S:
-        """The aggregate, rebuilt here from its events; needs `domain(Account)`, since a name has
-        no apply functions.
+        """The aggregate, rebuilt here from its events: an instance of the domain's class.
 
+        Where only a name is known, the state that the server's class has, as it travels: JSON of a
+        dataclass as a dict, a message, or its bytes; None for a stream without events.
         at: as it was after the page of that sequence, by that time, or when the log ended at that
-        Position. Raises TypeError without the class.
+        Position.
         """
         request = calls.query(self._target.cover(root), at=at)
+        if self._target.aggregate is None:
+            answer = await self._transport.unary(calls.GET_STATE, request, timeout_s=timeout_s)
+            return calls.state(answer)
         transport = self._transport
         try:
             data = await transport.unary(calls.GET_EVENT_BOOK, request, timeout_s=timeout_s)

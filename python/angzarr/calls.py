@@ -27,6 +27,7 @@ from angzarr.points import At as At
 
 COMMANDS: Final = "/angzarr.CommandHandlerCoordinatorService/"
 QUERIES: Final = "/angzarr.EventQueryService/"
+HISTORY: Final = "/angzarr.HistoryService/"
 STREAMS: Final = "/angzarr.EventStreamService/"
 
 HANDLE_COMMAND: Final = COMMANDS + "HandleCommand"
@@ -37,6 +38,8 @@ GET_EVENT_BOOK: Final = QUERIES + "GetEventBook"
 GET_EVENTS: Final = QUERIES + "GetEvents"
 SYNCHRONIZE: Final = QUERIES + "Synchronize"
 GET_AGGREGATE_ROOTS: Final = QUERIES + "GetAggregateRoots"
+GET_STATE: Final = HISTORY + "GetState"
+GET_POSITION: Final = HISTORY + "GetPosition"
 SUBSCRIBE: Final = STREAMS + "Subscribe"
 
 CALLER: Final = "_caller"
@@ -141,7 +144,7 @@ class Target:
     edition: str = ""
     divergence: int | None = None
     aggregate: type[Aggregate] | None = None
-    decode: Decode = field(default=lambda page: _opened(page), compare=False)
+    decode: Decode = field(default=lambda page: opened(page.event), compare=False)
 
     @classmethod
     def of(
@@ -170,11 +173,8 @@ class Target:
         return MERGE_NAMES.get(method.merge) if method and method.merge is not None else None
 
     def rebuild(self, pages: Iterable[wire.EventPage]) -> Untyped:
-        """The aggregate after the pages. Raises TypeError where only a name was given."""
-        if self.aggregate is None:
-            raise TypeError(
-                f"state needs the aggregate's class: domain(Account), not domain({self.domain!r})"
-            )
+        """The aggregate after the pages; there is a class."""
+        assert self.aggregate is not None
         return self.aggregate.table().load(None, pages)
 
     def on(self, edition: str, divergence: int | None) -> Target:
@@ -202,15 +202,14 @@ def decoder(types: Iterable[type[Payload]], domain: str = "") -> Decode:
     def decode(page: wire.EventPage) -> object:
         kind = known.get(codec.full_name(page.event.type_url))
         if kind is None:
-            return _opened(page)
+            return opened(page.event)
         return kind.read_event(page.event.value, f"page {page.header.sequence}")
 
     return decode
 
 
-def _opened(page: wire.EventPage) -> object:
+def opened(packed: Any) -> object:
     """The message where its class is imported, the decoded JSON of a dataclass, else the bytes."""
-    packed = page.event
     if packed.type_url.startswith(codec.JSON_PREFIX):
         try:
             return codec.plain(packed.type_url, packed.value)
@@ -368,6 +367,12 @@ def book(data: bytes, decode: Decode) -> Book:
     message = wire.EventBook.FromString(data)
     events = tuple(events_of(message, decode))
     return Book(cover_of(message.cover), events, message.next_sequence)
+
+
+def state(response: bytes) -> Untyped:
+    """The state in an encoded StateResponse, opened as far as it can be told; None without one."""
+    message = wire.StateResponse.FromString(response)
+    return opened(message.state) if message.HasField("state") else None
 
 
 def events_of(message: wire.EventBook, decode: Decode) -> Iterator[Event]:

@@ -17,9 +17,10 @@ from angzarr.handlers.saga import Saga
 from angzarr.handlers.upcaster import Upcaster
 from angzarr.local_transport import Calls
 from angzarr.ports.clock import Clock
+from angzarr.ports.components import Upcaster as Upcasting
 from angzarr.ports.stores import Stores
 from angzarr.reacting import Reacting
-from angzarr.routing import Commands
+from angzarr.routing import Commands, Histories
 
 if TYPE_CHECKING:
     from angzarr.rpc.remote import Endpoint
@@ -34,6 +35,7 @@ class Parts:
 
     reacting: what runs beside requests; None where nothing does.
     endpoints: connections to remote components, by component name.
+    upcasters: by domain.
     watchers: told (component name, whether it serves) when a remote one comes or goes.
     """
 
@@ -46,9 +48,11 @@ class Parts:
     coordinator: CommandCoordinator | None = None
     commands: Commands | None = None
     queries: QueryCoordinator | None = None
+    history: Histories | None = None
     streams: StreamCoordinator | None = None
     reacting: Reacting | None = None
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
+    upcasters: Mapping[str, Upcasting] = field(default_factory=dict[str, "Upcasting"])
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
     watchers: list[Callable[[str, bool], None]] = field(
         default_factory=list[Callable[[str, bool], None]]

@@ -20,6 +20,39 @@ class Commands(Protocol):
     async def handle_compensation(self, request: bytes, context: CallContext) -> bytes: ...
 
 
+class Histories(Protocol):
+    """What answers HistoryService."""
+
+    async def get_state(self, request: bytes, context: CallContext) -> bytes: ...
+    async def get_position(self, request: bytes, context: CallContext) -> bytes: ...
+
+
+class Elsewhere(Commands, Protocol):
+    """A coordinator in another process."""
+
+    async def get_state(self, request: bytes, context: CallContext) -> bytes: ...
+
+
+class RoutedHistory:
+    """Asks the coordinator elsewhere for the states of its domains; the rest is `local`'s."""
+
+    def __init__(self, local: Histories, elsewhere: Mapping[str, Elsewhere]) -> None:
+        self._local = local
+        self._elsewhere = elsewhere
+
+    async def get_state(self, request: bytes, context: CallContext) -> bytes:
+        """Query → StateResponse."""
+        try:
+            domain = wire.Query.FromString(request).cover.domain
+        except DecodeError:
+            domain = ""
+        return await self._elsewhere.get(domain, self._local).get_state(request, context)
+
+    async def get_position(self, request: bytes, context: CallContext) -> bytes:
+        """GetPositionRequest → LogPosition: of this process's store."""
+        return await self._local.get_position(request, context)
+
+
 class RoutedCommands:
     """Forwards what is addressed to a domain of `remote` as it came; the rest is `local`'s.
 

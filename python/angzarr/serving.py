@@ -21,7 +21,7 @@ from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
-from angzarr.rpc.services import dlq_rpcs
+from angzarr.rpc.services import dlq_rpcs, history_rpcs
 from angzarr.rpc.store import StoreService
 
 LOOK_S_MIN: Final = 0.1
@@ -64,7 +64,11 @@ async def serve(
         workers=parts.reacting,
     )
     store = _store_service(parts)
-    rpcs = (*admin.rpcs(), *answered(parts))
+    rpcs = (
+        *admin.rpcs(),
+        *answered(parts),
+        *(history_rpcs(parts.history) if parts.history else ()),
+    )
     watched = _Watched(parts.commands, parts.stores) if parts.commands else None
     server = Server(
         commands=watched,

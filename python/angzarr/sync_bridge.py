@@ -49,6 +49,16 @@ class BridgedTransport:
         self._transport = transport
         self._thread = thread
 
+    @property
+    def transport(self) -> Transport:
+        """What is called."""
+        return self._transport
+
+    @property
+    def thread(self) -> LoopThread:
+        """Where it lives."""
+        return self._thread
+
     def unary(
         self,
         method: str,

@@ -5,10 +5,13 @@ from angzarr._wire.admin_pb2 import (
     BackupRequest,
     ComponentStatus,
     ConsumerStatus,
+    DeleteSnapshotsResponse,
     GetStatusRequest,
     ReplayProgress,
     ReplayProjectorRequest,
     ServerStatus,
+    SnapshotEntry,
+    SnapshotsRequest,
     StoreStatus,
 )
 from angzarr._wire.cloudevents_pb2 import (
@@ -40,6 +43,11 @@ from angzarr._wire.dlq_pb2 import (
     ReplayDeadLetterRequest,
     ReplayDeadLetterResponse,
     ReplayMode,
+)
+from angzarr._wire.history_pb2 import (
+    GetPositionRequest,
+    LogPosition,
+    StateResponse,
 )
 from angzarr._wire.meta_pb2 import (
     DeleteEditionEvents,
@@ -225,6 +233,7 @@ __all__ = [
     "DeleteDeadLetterRequest",
     "DeleteDeadLetterResponse",
     "DeleteEditionEvents",
+    "DeleteSnapshotsResponse",
     "DomainDivergence",
     "Edition",
     "EditionEventsDeleted",
@@ -238,9 +247,11 @@ __all__ = [
     "FactInjectionResponse",
     "GetDeadLetterRequest",
     "GetDescriptorRequest",
+    "GetPositionRequest",
     "GetStatusRequest",
     "ListDeadLettersRequest",
     "ListDeadLettersResponse",
+    "LogPosition",
     "MergeStrategy",
     "NoOp",
     "Notification",
@@ -284,7 +295,9 @@ __all__ = [
     "SequenceSet",
     "ServerStatus",
     "Snapshot",
+    "SnapshotEntry",
     "SnapshotRetention",
+    "SnapshotsRequest",
     "SpeculateCommandHandlerRequest",
     "SpeculatePmRequest",
     "SpeculateProjectorRequest",
@@ -293,6 +306,7 @@ __all__ = [
     "SpeculationOutcome",
     "SpeculationRequest",
     "SpeculationResponse",
+    "StateResponse",
     "StoreAnswer",
     "StoreCall",
     "StoreStatus",

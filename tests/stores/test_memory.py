@@ -16,9 +16,13 @@ from angzarr.stores.memory import MemoryStores, open_stores
 from angzarr.testing.clock import ManualClock
 from angzarr.testing.contracts import (
     DeadLetterContract,
+    DeclaredEditionContract,
     EventStoreContract,
+    LengthContract,
+    NestedEditionContract,
     ObligationStoreContract,
     PositionStoreContract,
+    ScanContract,
     SnapshotStoreContract,
 )
 from angzarr.testing.pages import cover_of, page, pages
@@ -31,6 +35,18 @@ class InMemory:
 
 
 class TestEvents(InMemory, EventStoreContract): ...
+
+
+class TestDeclaredEditions(InMemory, DeclaredEditionContract): ...
+
+
+class TestNestedEditions(InMemory, NestedEditionContract): ...
+
+
+class TestLengths(InMemory, LengthContract): ...
+
+
+class TestScans(InMemory, ScanContract): ...
 
 
 class TestSnapshots(InMemory, SnapshotStoreContract): ...
@@ -126,7 +142,8 @@ async def test_closing_ends_a_waiting_tail() -> None:
 @pytest.mark.spec("STO-6", "STO-40")
 async def test_the_last_sequence_is_taken_and_none_after_it() -> None:
     stores = opened()
-    stores.events._streams[cover_of().stream] = Stream(SEQUENCE_MAX)  # 2³² pages take too long
+    streams = stores.events._streams.by_key
+    streams[cover_of().stream] = Stream(SEQUENCE_MAX)  # 2³² pages take too long
 
     appended = await stores.events.append(cover_of(), SEQUENCE_MAX, [page(SEQUENCE_MAX)])
 

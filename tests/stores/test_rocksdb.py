@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from rocksdict import Options, Rdict
 
+from angzarr._native import FORMAT_VERSION
 from angzarr.cover import Cover
 from angzarr.errors import (
     FormatTooNew,
@@ -162,8 +163,8 @@ def write_newer_format(path: Path) -> None:
     families = dict.fromkeys(Rdict.list_cf(str(path), raw), raw)
     with Rdict(str(path), raw, column_families=families) as db:
         meta = db.get_column_family("meta")
-        assert meta[b"format"] == (1).to_bytes(4, "big")
-        meta[b"format"] = (2).to_bytes(4, "big")
+        assert meta[b"format"] == FORMAT_VERSION.to_bytes(4, "big")
+        meta[b"format"] = (FORMAT_VERSION + 1).to_bytes(4, "big")
         meta.close()
 
 
@@ -410,7 +411,7 @@ async def test_facts_tell_the_path_and_the_head(url: str) -> None:
 
     assert facts.url == url
     assert facts.is_durable is False
-    assert facts.format_version == 1
+    assert facts.format_version == FORMAT_VERSION
     assert facts.details["log_head"] == "3"
     assert facts.size_bytes > 0
     await stores.close()

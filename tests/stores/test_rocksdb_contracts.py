@@ -46,3 +46,8 @@ class TestObligations(RocksPlace, ObligationStoreContract):
 
 class TestDeadLetters(RocksPlace, DeadLetterContract):
     pass
+
+
+# To come with the engine's part of each: classes as above, of `DeclaredEditionContract`,
+# `NestedEditionContract`, `LengthContract` and `ScanContract` of angzarr.testing.contracts; the
+# same, Served, in tests/rpc/test_remote_store_contracts.py.

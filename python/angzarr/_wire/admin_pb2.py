@@ -22,38 +22,49 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from angzarr._wire import types_pb2 as angzarr_dot_types__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61ngzarr/admin.proto\x12\x07\x61ngzarr\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1f\n\rBackupRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"N\n\x0e\x42\x61\x63kupProgress\x12\x12\n\ndone_bytes\x18\x01 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x13\n\x0bis_complete\x18\x03 \x01(\x08\"\x12\n\x10GetStatusRequest\"9\n\x16ReplayProjectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpublishes\x18\x02 \x01(\x08\"B\n\x0eReplayProgress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x04\x12\r\n\x05total\x18\x02 \x01(\x04\x12\x13\n\x0bis_complete\x18\x03 \x01(\x08\"\xf5\x01\n\x0cServerStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\nprocess_id\x18\x02 \x01(\r\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taddresses\x18\x04 \x03(\t\x12#\n\x05store\x18\x05 \x01(\x0b\x32\x14.angzarr.StoreStatus\x12,\n\ncomponents\x18\x06 \x03(\x0b\x32\x18.angzarr.ComponentStatus\x12*\n\tconsumers\x18\x07 \x03(\x0b\x32\x17.angzarr.ConsumerStatus\"\xd0\x01\n\x0bStoreStatus\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x12\n\nis_durable\x18\x02 \x01(\x08\x12\x16\n\x0e\x66ormat_version\x18\x03 \x01(\r\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x10\n\x08log_head\x18\x05 \x01(\x04\x12\x32\n\x07\x64\x65tails\x18\x06 \x03(\x0b\x32!.angzarr.StoreStatus.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x0f\x43omponentStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x12\n\nis_serving\x18\x03 \x01(\x08\"v\n\x0e\x43onsumerStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0b\n\x03lag\x18\x03 \x01(\x04\x12\x12\n\nis_leading\x18\x04 \x01(\x08\x12\x0f\n\x07waiting\x18\x05 \x01(\r\x12\x12\n\nlast_error\x18\x06 \x01(\t2\xd9\x01\n\x0c\x41\x64minService\x12;\n\x06\x42\x61\x63kup\x12\x16.angzarr.BackupRequest\x1a\x17.angzarr.BackupProgress0\x01\x12=\n\tGetStatus\x12\x19.angzarr.GetStatusRequest\x1a\x15.angzarr.ServerStatus\x12M\n\x0fReplayProjector\x12\x1f.angzarr.ReplayProjectorRequest\x1a\x17.angzarr.ReplayProgress0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13\x61ngzarr/admin.proto\x12\x07\x61ngzarr\x1a\x13\x61ngzarr/types.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1f\n\rBackupRequest\x12\x0e\n\x06target\x18\x01 \x01(\t\"N\n\x0e\x42\x61\x63kupProgress\x12\x12\n\ndone_bytes\x18\x01 \x01(\x04\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x13\n\x0bis_complete\x18\x03 \x01(\x08\"\x12\n\x10GetStatusRequest\"9\n\x16ReplayProjectorRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tpublishes\x18\x02 \x01(\x08\"B\n\x0eReplayProgress\x12\x0c\n\x04\x64one\x18\x01 \x01(\x04\x12\r\n\x05total\x18\x02 \x01(\x04\x12\x13\n\x0bis_complete\x18\x03 \x01(\x08\"P\n\x10SnapshotsRequest\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x1b\n\x04root\x18\x02 \x01(\x0b\x32\r.angzarr.UUID\x12\x0f\n\x07\x65\x64ition\x18\x03 \x01(\t\"\x91\x01\n\rSnapshotEntry\x12\x1d\n\x05\x63over\x18\x01 \x01(\x0b\x32\x0e.angzarr.Cover\x12\x10\n\x08sequence\x18\x02 \x01(\r\x12-\n\tretention\x18\x03 \x01(\x0e\x32\x1a.angzarr.SnapshotRetention\x12\x0c\n\x04type\x18\x04 \x01(\t\x12\x12\n\nsize_bytes\x18\x05 \x01(\x04\"*\n\x17\x44\x65leteSnapshotsResponse\x12\x0f\n\x07\x64\x65leted\x18\x01 \x01(\x04\"\xdd\x02\n\x0cServerStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x12\n\nprocess_id\x18\x02 \x01(\r\x12.\n\nstarted_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\taddresses\x18\x04 \x03(\t\x12#\n\x05store\x18\x05 \x01(\x0b\x32\x14.angzarr.StoreStatus\x12,\n\ncomponents\x18\x06 \x03(\x0b\x32\x18.angzarr.ComponentStatus\x12*\n\tconsumers\x18\x07 \x03(\x0b\x32\x17.angzarr.ConsumerStatus\x12\x35\n\x08\x63ounters\x18\x08 \x03(\x0b\x32#.angzarr.ServerStatus.CountersEntry\x1a/\n\rCountersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x04:\x02\x38\x01\"\xd0\x01\n\x0bStoreStatus\x12\x0b\n\x03url\x18\x01 \x01(\t\x12\x12\n\nis_durable\x18\x02 \x01(\x08\x12\x16\n\x0e\x66ormat_version\x18\x03 \x01(\r\x12\x12\n\nsize_bytes\x18\x04 \x01(\x04\x12\x10\n\x08log_head\x18\x05 \x01(\x04\x12\x32\n\x07\x64\x65tails\x18\x06 \x03(\x0b\x32!.angzarr.StoreStatus.DetailsEntry\x1a.\n\x0c\x44\x65tailsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"E\n\x0f\x43omponentStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x12\n\nis_serving\x18\x03 \x01(\x08\"v\n\x0e\x43onsumerStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08position\x18\x02 \x01(\x04\x12\x0b\n\x03lag\x18\x03 \x01(\x04\x12\x12\n\nis_leading\x18\x04 \x01(\x08\x12\x0f\n\x07waiting\x18\x05 \x01(\r\x12\x12\n\nlast_error\x18\x06 \x01(\t2\xef\x02\n\x0c\x41\x64minService\x12;\n\x06\x42\x61\x63kup\x12\x16.angzarr.BackupRequest\x1a\x17.angzarr.BackupProgress0\x01\x12=\n\tGetStatus\x12\x19.angzarr.GetStatusRequest\x1a\x15.angzarr.ServerStatus\x12M\n\x0fReplayProjector\x12\x1f.angzarr.ReplayProjectorRequest\x1a\x17.angzarr.ReplayProgress0\x01\x12\x44\n\rListSnapshots\x12\x19.angzarr.SnapshotsRequest\x1a\x16.angzarr.SnapshotEntry0\x01\x12N\n\x0f\x44\x65leteSnapshots\x12\x19.angzarr.SnapshotsRequest\x1a .angzarr.DeleteSnapshotsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'angzarr.admin_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SERVERSTATUS_COUNTERSENTRY']._loaded_options = None
+  _globals['_SERVERSTATUS_COUNTERSENTRY']._serialized_options = b'8\001'
   _globals['_STORESTATUS_DETAILSENTRY']._loaded_options = None
   _globals['_STORESTATUS_DETAILSENTRY']._serialized_options = b'8\001'
-  _globals['_BACKUPREQUEST']._serialized_start=65
-  _globals['_BACKUPREQUEST']._serialized_end=96
-  _globals['_BACKUPPROGRESS']._serialized_start=98
-  _globals['_BACKUPPROGRESS']._serialized_end=176
-  _globals['_GETSTATUSREQUEST']._serialized_start=178
-  _globals['_GETSTATUSREQUEST']._serialized_end=196
-  _globals['_REPLAYPROJECTORREQUEST']._serialized_start=198
-  _globals['_REPLAYPROJECTORREQUEST']._serialized_end=255
-  _globals['_REPLAYPROGRESS']._serialized_start=257
-  _globals['_REPLAYPROGRESS']._serialized_end=323
-  _globals['_SERVERSTATUS']._serialized_start=326
-  _globals['_SERVERSTATUS']._serialized_end=571
-  _globals['_STORESTATUS']._serialized_start=574
-  _globals['_STORESTATUS']._serialized_end=782
-  _globals['_STORESTATUS_DETAILSENTRY']._serialized_start=736
-  _globals['_STORESTATUS_DETAILSENTRY']._serialized_end=782
-  _globals['_COMPONENTSTATUS']._serialized_start=784
-  _globals['_COMPONENTSTATUS']._serialized_end=853
-  _globals['_CONSUMERSTATUS']._serialized_start=855
-  _globals['_CONSUMERSTATUS']._serialized_end=973
-  _globals['_ADMINSERVICE']._serialized_start=976
-  _globals['_ADMINSERVICE']._serialized_end=1193
+  _globals['_BACKUPREQUEST']._serialized_start=86
+  _globals['_BACKUPREQUEST']._serialized_end=117
+  _globals['_BACKUPPROGRESS']._serialized_start=119
+  _globals['_BACKUPPROGRESS']._serialized_end=197
+  _globals['_GETSTATUSREQUEST']._serialized_start=199
+  _globals['_GETSTATUSREQUEST']._serialized_end=217
+  _globals['_REPLAYPROJECTORREQUEST']._serialized_start=219
+  _globals['_REPLAYPROJECTORREQUEST']._serialized_end=276
+  _globals['_REPLAYPROGRESS']._serialized_start=278
+  _globals['_REPLAYPROGRESS']._serialized_end=344
+  _globals['_SNAPSHOTSREQUEST']._serialized_start=346
+  _globals['_SNAPSHOTSREQUEST']._serialized_end=426
+  _globals['_SNAPSHOTENTRY']._serialized_start=429
+  _globals['_SNAPSHOTENTRY']._serialized_end=574
+  _globals['_DELETESNAPSHOTSRESPONSE']._serialized_start=576
+  _globals['_DELETESNAPSHOTSRESPONSE']._serialized_end=618
+  _globals['_SERVERSTATUS']._serialized_start=621
+  _globals['_SERVERSTATUS']._serialized_end=970
+  _globals['_SERVERSTATUS_COUNTERSENTRY']._serialized_start=923
+  _globals['_SERVERSTATUS_COUNTERSENTRY']._serialized_end=970
+  _globals['_STORESTATUS']._serialized_start=973
+  _globals['_STORESTATUS']._serialized_end=1181
+  _globals['_STORESTATUS_DETAILSENTRY']._serialized_start=1135
+  _globals['_STORESTATUS_DETAILSENTRY']._serialized_end=1181
+  _globals['_COMPONENTSTATUS']._serialized_start=1183
+  _globals['_COMPONENTSTATUS']._serialized_end=1252
+  _globals['_CONSUMERSTATUS']._serialized_start=1254
+  _globals['_CONSUMERSTATUS']._serialized_end=1372
+  _globals['_ADMINSERVICE']._serialized_start=1375
+  _globals['_ADMINSERVICE']._serialized_end=1742
 # @@protoc_insertion_point(module_scope)

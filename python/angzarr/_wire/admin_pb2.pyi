@@ -1,5 +1,6 @@
 import datetime
 
+from angzarr._wire import types_pb2 as _types_pb2
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
@@ -47,8 +48,45 @@ class ReplayProgress(_message.Message):
     is_complete: bool
     def __init__(self, done: _Optional[int] = ..., total: _Optional[int] = ..., is_complete: _Optional[bool] = ...) -> None: ...
 
+class SnapshotsRequest(_message.Message):
+    __slots__ = ("domain", "root", "edition")
+    DOMAIN_FIELD_NUMBER: _ClassVar[int]
+    ROOT_FIELD_NUMBER: _ClassVar[int]
+    EDITION_FIELD_NUMBER: _ClassVar[int]
+    domain: str
+    root: _types_pb2.UUID
+    edition: str
+    def __init__(self, domain: _Optional[str] = ..., root: _Optional[_Union[_types_pb2.UUID, _Mapping]] = ..., edition: _Optional[str] = ...) -> None: ...
+
+class SnapshotEntry(_message.Message):
+    __slots__ = ("cover", "sequence", "retention", "type", "size_bytes")
+    COVER_FIELD_NUMBER: _ClassVar[int]
+    SEQUENCE_FIELD_NUMBER: _ClassVar[int]
+    RETENTION_FIELD_NUMBER: _ClassVar[int]
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    cover: _types_pb2.Cover
+    sequence: int
+    retention: _types_pb2.SnapshotRetention
+    type: str
+    size_bytes: int
+    def __init__(self, cover: _Optional[_Union[_types_pb2.Cover, _Mapping]] = ..., sequence: _Optional[int] = ..., retention: _Optional[_Union[_types_pb2.SnapshotRetention, str]] = ..., type: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+
+class DeleteSnapshotsResponse(_message.Message):
+    __slots__ = ("deleted",)
+    DELETED_FIELD_NUMBER: _ClassVar[int]
+    deleted: int
+    def __init__(self, deleted: _Optional[int] = ...) -> None: ...
+
 class ServerStatus(_message.Message):
-    __slots__ = ("version", "process_id", "started_at", "addresses", "store", "components", "consumers")
+    __slots__ = ("version", "process_id", "started_at", "addresses", "store", "components", "consumers", "counters")
+    class CountersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: int
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[int] = ...) -> None: ...
     VERSION_FIELD_NUMBER: _ClassVar[int]
     PROCESS_ID_FIELD_NUMBER: _ClassVar[int]
     STARTED_AT_FIELD_NUMBER: _ClassVar[int]
@@ -56,6 +94,7 @@ class ServerStatus(_message.Message):
     STORE_FIELD_NUMBER: _ClassVar[int]
     COMPONENTS_FIELD_NUMBER: _ClassVar[int]
     CONSUMERS_FIELD_NUMBER: _ClassVar[int]
+    COUNTERS_FIELD_NUMBER: _ClassVar[int]
     version: str
     process_id: int
     started_at: _timestamp_pb2.Timestamp
@@ -63,7 +102,8 @@ class ServerStatus(_message.Message):
     store: StoreStatus
     components: _containers.RepeatedCompositeFieldContainer[ComponentStatus]
     consumers: _containers.RepeatedCompositeFieldContainer[ConsumerStatus]
-    def __init__(self, version: _Optional[str] = ..., process_id: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., addresses: _Optional[_Iterable[str]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ..., components: _Optional[_Iterable[_Union[ComponentStatus, _Mapping]]] = ..., consumers: _Optional[_Iterable[_Union[ConsumerStatus, _Mapping]]] = ...) -> None: ...
+    counters: _containers.ScalarMap[str, int]
+    def __init__(self, version: _Optional[str] = ..., process_id: _Optional[int] = ..., started_at: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., addresses: _Optional[_Iterable[str]] = ..., store: _Optional[_Union[StoreStatus, _Mapping]] = ..., components: _Optional[_Iterable[_Union[ComponentStatus, _Mapping]]] = ..., consumers: _Optional[_Iterable[_Union[ConsumerStatus, _Mapping]]] = ..., counters: _Optional[_Mapping[str, int]] = ...) -> None: ...
 
 class StoreStatus(_message.Message):
     __slots__ = ("url", "is_durable", "format_version", "size_bytes", "log_head", "details")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from angzarr.cli import backup, dlq, doctor, events, projectors, restore, run, send, serve
+from angzarr.cli import backup, dlq, doctor, events, projectors, restore, run, send, serve, state
 from angzarr.cli.outcome import EXIT_CODES
 from angzarr.version import version as version_of_package
 
@@ -21,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serve, run, send, events, doctor, backup, restore):
+for module in (serve, run, send, events, state, doctor, backup, restore):
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
 app.add_typer(projectors.app, name="projectors")

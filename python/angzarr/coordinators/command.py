@@ -18,9 +18,11 @@ from angzarr.coordinators.compensation import Compensations
 from angzarr.coordinators.conflicts import Conflicts
 from angzarr.coordinators.external import External, PayloadReader
 from angzarr.coordinators.facts import Facts
+from angzarr.coordinators.history import History
 from angzarr.coordinators.merge import StateUnknown, Verdict
 from angzarr.coordinators.numbering import Times
 from angzarr.coordinators.options import CommandOptions
+from angzarr.coordinators.past import Past
 from angzarr.coordinators.pipeline import (
     Call,
     Loaded,
@@ -98,7 +100,9 @@ class CommandCoordinator:
         self._reactions: Reactions = reactions or Synchronous(stores, clock)
         self._snapshotter = Snapshotter(self._pipeline)
         self._facts = Facts(self._pipeline)
-        self._speculation = Speculation(self._pipeline, self._external)
+        past = Past(self._pipeline)
+        self._speculation = Speculation(self._pipeline, past, self._external)
+        self._history = History(stores.events, past, self._component)
         self._compensations = Compensations(self._pipeline, self._decide)
         self._system = System(stores.events, clock)
 
@@ -186,6 +190,14 @@ class CommandCoordinator:
             cascade_id=cascade_id,
             context=context,
         )
+
+    async def get_state(self, request: bytes, context: CallContext) -> bytes:
+        """Query → StateResponse (QRY-17); `History` says the rest."""
+        return await self._history.get_state(request, context)
+
+    async def get_position(self, request: bytes, context: CallContext) -> bytes:
+        """GetPositionRequest → LogPosition (QRY-18)."""
+        return await self._history.get_position(request, context)
 
     async def close(self) -> None:
         """Wait for automatic snapshots that are being taken."""

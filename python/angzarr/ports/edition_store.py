@@ -64,9 +64,10 @@ class EditionStore(Protocol):
         given; created_at_ns is the store's clock at the first declaration.
 
         Raises InvalidInput (a chain of parents that would be longer than EDITION_DEPTH_MAX or come
-        back to `name`; an expiry after the parent's or, of a parent, before a child's; negative
-        numbers), MainProtected for main, EditionConflict for a declared edition with another
-        parent, and for one with pages that were written on another base. Order of the checks: main,
+        back to `name`, counting the branches that it has already; an expiry after the parent's or,
+        of a parent, before a child's; negative numbers), MainProtected("") for main,
+        EditionConflict for a declared edition with another parent, and for one with pages that were
+        written on another base. Order of the checks: main,
         numbers, conflict, chain, expiry.
         """
         ...
@@ -82,6 +83,7 @@ class EditionStore(Protocol):
     async def forget(self, name: str) -> bool:
         """Remove the record; whether there was one.
 
+        With it goes what streams without pages have left: their pins, keys, snapshots, positions.
         Raises EditionInUse where declared editions have it as parent, or it has pages in any
         domain.
         """

@@ -233,7 +233,8 @@ class EventStore(Protocol):
 
     async def length_at(self, cover: Cover, position: int, *, divergence: int | None = None) -> int:
         """How many leading pages of the composite stream were in the log when its head was at
-        `position` (QRY-16): all before the first page that was not."""
+        `position` (QRY-16): all before the first page that was not. Each page has a position of its
+        own; one that is held back has none yet."""
         ...
 
     async def divergence(self, cover: Cover) -> int | None:
@@ -345,9 +346,11 @@ class EventStore(Protocol):
         fields: Sequence[FieldSpec] = (),
     ) -> Columns:
         """Rows of the log with position > `after`, ascending, as columns: at most `limit` positions
-        are looked at, a commit's pages together.
+        are looked at, of whatever stream; a commit's pages together, the first commit's always.
+        A position within a commit as `after` leaves out its rows up to there.
 
         editions, domains: only these, exactly; None is all; any spelling of main is main. Pages are
-        as consumers see them (see `tail`), those of deleted editions left out.
+        as consumers see them (see `tail`), those of deleted editions left out. Raises InvalidInput
+        for a limit below 1 and for a field that can't be meant.
         """
         ...

@@ -29,6 +29,7 @@ class GrpcTransport:
         tls: TlsFiles | None = None,
         message_size_kb: int = MESSAGE_SIZE_KB,
     ) -> None:
+        self.endpoint, self.tls = endpoint, tls
         self._channel = open_channel(endpoint, tls=tls, message_size_kb=message_size_kb)
         self._unary: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 
@@ -83,6 +84,7 @@ class SyncGrpcTransport:
         tls: TlsFiles | None = None,
         message_size_kb: int = MESSAGE_SIZE_KB,
     ) -> None:
+        self.endpoint, self.tls = endpoint, tls
         self._channel = open_sync_channel(endpoint, tls=tls, message_size_kb=message_size_kb)
         self._unary: dict[str, grpc.UnaryUnaryMultiCallable[bytes, bytes]] = {}
 

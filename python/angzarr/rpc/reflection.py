@@ -12,7 +12,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool
 from google.protobuf.message import DecodeError
 from grpc_reflection.v1alpha import reflection, reflection_pb2
 
-from angzarr._wire import admin_pb2, command_handler_pb2, query_pb2, stream_pb2
+from angzarr._wire import admin_pb2, command_handler_pb2, history_pb2, query_pb2, stream_pb2
 from angzarr.errors import InvalidInput
 from angzarr.ports.components import CallContext
 from angzarr.rpc.services import Rpc
@@ -22,7 +22,8 @@ SERVICE_ALPHA: Final = "grpc.reflection.v1alpha.ServerReflection"
 METHOD: Final = "ServerReflectionInfo"
 
 DESCRIBED: Final = tuple(
-    module.DESCRIPTOR.name for module in (admin_pb2, command_handler_pb2, query_pb2, stream_pb2)
+    module.DESCRIPTOR.name
+    for module in (admin_pb2, command_handler_pb2, history_pb2, query_pb2, stream_pb2)
 )
 """Files with the services we serve; importing them makes them known to reflection."""
 

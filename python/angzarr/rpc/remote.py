@@ -21,7 +21,7 @@ from angzarr.rpc import reflection
 from angzarr.rpc.channels import MESSAGE_SIZE_KB, forwarded, open_channel, timeout_s
 from angzarr.rpc.conversations import Conversation
 from angzarr.rpc.descriptors import Types
-from angzarr.rpc.services import COMMANDS
+from angzarr.rpc.services import COMMANDS, HISTORY
 from angzarr.rpc.status import remote_error
 from angzarr.rpc.tls import TlsFiles
 
@@ -297,6 +297,10 @@ class RemoteCoordinator:
     async def handle_compensation(self, request: bytes, context: CallContext) -> bytes:
         """CommandRequest → BusinessResponse."""
         return await self._forward("HandleCompensation", request, context)
+
+    async def get_state(self, request: bytes, context: CallContext) -> bytes:
+        """Query → StateResponse."""
+        return await self.endpoint.unary(f"/{HISTORY}/GetState", request, context)
 
     async def _forward(self, method: str, request: bytes, context: CallContext) -> bytes:
         return await self.endpoint.unary(f"/{COMMANDS}/{method}", request, context)

@@ -18,6 +18,7 @@ from angzarr.rpc.status import Status, status_of
 
 COMMANDS: Final = "angzarr.CommandHandlerCoordinatorService"
 QUERIES: Final = "angzarr.EventQueryService"
+HISTORY: Final = "angzarr.HistoryService"
 STREAMS: Final = "angzarr.EventStreamService"
 DEAD_LETTERS: Final = "angzarr.DlqAdminService"
 PROJECTORS: Final = "angzarr.ProjectorCoordinatorService"
@@ -49,6 +50,13 @@ class Queries(Protocol):
         self, requests: AsyncIterator[bytes], context: CallContext
     ) -> AsyncIterator[bytes]: ...
     def get_aggregate_roots(self, context: CallContext) -> AsyncIterator[bytes]: ...
+
+
+class Histories(Protocol):
+    """What answers HistoryService."""
+
+    async def get_state(self, request: bytes, context: CallContext) -> bytes: ...
+    async def get_position(self, request: bytes, context: CallContext) -> bytes: ...
 
 
 class Projectors(Protocol):
@@ -176,6 +184,14 @@ def query_rpcs(queries: Queries) -> tuple[Rpc, ...]:
         Rpc(service=QUERIES, method="GetEvents", stream=queries.get_events),
         Rpc(service=QUERIES, method="Synchronize", both=queries.synchronize),
         Rpc(service=QUERIES, method="GetAggregateRoots", stream=get_aggregate_roots),
+    )
+
+
+def history_rpcs(history: Histories) -> tuple[Rpc, ...]:
+    """The methods of HistoryService."""
+    return (
+        Rpc(service=HISTORY, method="GetState", unary=history.get_state),
+        Rpc(service=HISTORY, method="GetPosition", unary=history.get_position),
     )
 
 

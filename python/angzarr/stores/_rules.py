@@ -72,10 +72,12 @@ def check_outcome(outcome: str) -> None:
         raise InvalidInput("outcome", f"{COMMIT} or {ROLLBACK}", outcome)
 
 
-def branch_point(cover: Cover, pinned: int | None, requested: int | None, main_next: int) -> int:
-    """Where a stream leaves main: its pin, else what is requested, else main's end (EDN-4 to 8).
+def branch_point(cover: Cover, pinned: int | None, requested: int | None, parent_next: int) -> int:
+    """Where a stream leaves its parent: its pin, else what is requested, else the parent's end
+    (EDN-4 to 8).
 
-    0 for main itself, whose divergences are ignored (EDN-2).
+    parent_next: next sequence of the parent's composite stream (EDN-21); it does not matter where
+    there is a pin. 0 for main itself, whose divergences are ignored (EDN-2).
     Raises DivergenceConflict, InvalidDivergence.
     """
     if cover.is_main:
@@ -85,23 +87,27 @@ def branch_point(cover: Cover, pinned: int | None, requested: int | None, main_n
             raise DivergenceConflict(cover, pinned, requested)
         return pinned
     if requested is None:
-        return main_next
-    if requested > main_next:
-        raise InvalidDivergence(cover, requested, main_next)
+        return parent_next
+    if requested > parent_next:
+        raise InvalidDivergence(cover, requested, parent_next)
     return requested
 
 
 def first_write_point(
-    cover: Cover, pinned: int | None, requested: int | None, main_next: int, expected_sequence: int
+    cover: Cover,
+    pinned: int | None,
+    requested: int | None,
+    parent_next: int,
+    expected_sequence: int,
 ) -> int:
     """branch_point() for an append: without a pin or request, where the caller saw the end.
 
-    Main may have grown since. An end that main has not reached is judged as a sequence, not as a
-    divergence.
+    The parent may have grown since. An end that it has not reached is judged as a sequence, not as
+    a divergence.
     """
-    if requested is None and pinned is None and expected_sequence < main_next:
-        return branch_point(cover, pinned, expected_sequence, main_next)
-    return branch_point(cover, pinned, requested, main_next)
+    if requested is None and pinned is None and expected_sequence < parent_next:
+        return branch_point(cover, pinned, expected_sequence, parent_next)
+    return branch_point(cover, pinned, requested, parent_next)
 
 
 def expired(kept: Iterable[Kept], put: int, policy: SnapshotPolicy, now_ns: int) -> list[int]:

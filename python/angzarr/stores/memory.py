@@ -11,11 +11,13 @@ from __future__ import annotations
 import os
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
+from angzarr import wire
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import (
     CascadeDecided,
@@ -29,6 +31,7 @@ from angzarr.errors import (
     UnknownCascade,
 )
 from angzarr.ports.clock import Clock
+from angzarr.ports.columns import Columns, FieldSpec
 from angzarr.ports.event_store import (
     ROLLBACK,
     SEQUENCE_MAX,
@@ -47,15 +50,16 @@ from angzarr.ports.event_store import (
 )
 from angzarr.ports.stores import StoreFacts
 from angzarr.stores import _pages, _rules
+from angzarr.stores._memory_editions import MemoryEditions
 from angzarr.stores._memory_ports import (
     MemoryDeadLetters,
     MemoryObligations,
     MemoryPositions,
     MemorySnapshots,
-    StreamKey,
 )
-from angzarr.stores._memory_streams import Commit, Key, Stream, View
+from angzarr.stores._memory_streams import Commit, Key, Stream, StreamKey, Streams, usage_of
 from angzarr.stores._pages import Page
+from angzarr.stores._scanning import Rows, Selection, check_scan
 from angzarr.stores._waiters import Waiters
 
 
@@ -77,7 +81,9 @@ class MemoryStores:
         self.positions = MemoryPositions(self.serving, clock)
         self.obligations = MemoryObligations(self.serving)
         self.dead_letters = MemoryDeadLetters(self.serving, clock)
-        self.events = MemoryEvents(self, limits, clock, self._waiters)
+        self._streams = Streams()
+        self.events = MemoryEvents(self, self._streams, limits, clock, self._waiters)
+        self.editions = MemoryEditions(self.serving, self._streams, clock, self._forget_streams)
 
     @contextmanager
     def serving(self) -> Generator[None, None, None]:
@@ -103,6 +109,10 @@ class MemoryStores:
         with self.serving():
             raise InvalidInput("store", "on disk for a backup", self.url)
 
+    def _forget_streams(self, edition: str) -> None:
+        for domain in {d for d, e, _ in self._streams.by_key if e == edition}:
+            self.events.drop_timeline(domain, edition)
+
     async def close(self) -> None:
         """Refuse everything from now on, and end the waiting tails. Idempotent."""
         with self._lock:
@@ -114,7 +124,12 @@ class MemoryEvents:
     """The event store: streams, the log and the cascades' decisions."""
 
     def __init__(
-        self, stores: MemoryStores, limits: Limits, clock: Clock, waiters: Waiters
+        self,
+        stores: MemoryStores,
+        streams: Streams,
+        limits: Limits,
+        clock: Clock,
+        waiters: Waiters,
     ) -> None:
         self._serving = stores.serving
         self._snapshots = stores.snapshots
@@ -123,9 +138,9 @@ class MemoryEvents:
         self._limits = limits
         self._clock = clock
         self._waiters = waiters
-        self._streams: dict[StreamKey, Stream] = {}
+        self._streams = streams
         self._decisions: dict[str, Decision] = {}
-        self._log: list[tuple[StreamKey, LogEntry]] = []
+        self._log: list[tuple[StreamKey | None, LogEntry]] = []  # without a stream: deleted
         self._log_head = 0
 
     async def append(
@@ -157,22 +172,17 @@ class MemoryEvents:
             if cascade_id in self._decisions:
                 decision = self._decisions[cascade_id]
                 raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
-            stream = self._streams.get(stream_key)
-            base = _rules.first_write_point(
-                cover,
-                stream.base if stream else None,
-                divergence,
-                self._main_next(cover),
-                expected_sequence,
-            )
-            stream = stream or Stream(base)
+            declared = self._streams.declared
+            declared.check_alive(cover.edition, self._clock.now_ns())
+            stream = self._streams.begun(cover, expected_sequence, divergence)
             if expected_sequence != stream.next_sequence:
                 raise SequenceConflict(cover, expected_sequence, stream.next_sequence)
             read = [_pages.read_page(data, expected_sequence + i) for i, data in enumerate(pages)]
             if expected_sequence + len(pages) - 1 > SEQUENCE_MAX:
                 raise SequenceExhausted(cover)
+            declared.check_quota(cover.edition, self._streams.usage(cover.edition), usage_of(read))
 
-            self._streams[stream_key] = stream
+            self._streams.by_key[stream_key] = stream
             if key:
                 stream.keys[key] = Key(expected_sequence, len(pages), cascade_id, answer)
             self._write(
@@ -181,7 +191,7 @@ class MemoryEvents:
                 read,
                 Commit(expected_sequence, len(pages), cover.correlation_id, cascade_id),
             )
-            if snapshot is not None and not self._is_undecided(cover, stream, snapshot_sequence):
+            if snapshot is not None and not self._is_undecided(stream, snapshot_sequence):
                 self._snapshots.store(
                     stream_key, snapshot, snapshot_sequence, retention, snapshot_policy
                 )
@@ -202,29 +212,39 @@ class MemoryEvents:
         divergence: int | None = None,
     ) -> Book:
         with self._serving():
-            view = self._view(cover, divergence)
+            view = self._streams.view(cover, divergence)
             return _pages.read_book(cover, start, view.pages(start, stop), view.next_sequence)
 
     async def load_until(
         self, cover: Cover, time_ns: int, *, divergence: int | None = None
     ) -> Book:
         with self._serving():
-            view = self._view(cover, divergence)
+            view = self._streams.view(cover, divergence)
             until = [(n, p) for n, p in enumerate(view.pages()) if p.created_at_ns <= time_ns]
             return _pages.sparse_book(cover, until, view.next_sequence)
 
     async def load_latest(self, cover: Cover, *, divergence: int | None = None) -> Book:
         with self._serving():
-            view = self._view(cover, divergence)
+            view = self._streams.view(cover, divergence)
             found = self._snapshots.at(cover.stream, view.next_sequence - 1)
-            if found is None and not cover.is_main:
-                found = self._snapshots.at(cover.on(MAIN).stream, view.base - 1)
+            below = reversed(view.inherited)
+            while found is None and (stretch := next(below, None)):
+                found = self._snapshots.at(stretch.key, stretch.stop - 1)
             start = found[0] + 1 if found else 0
             return _pages.read_book(cover, start, view.pages(start), view.next_sequence, found)
 
     async def next_sequence(self, cover: Cover, *, divergence: int | None = None) -> int:
         with self._serving():
-            return self._view(cover, divergence).next_sequence
+            return self._streams.view(cover, divergence).next_sequence
+
+    async def length_at(self, cover: Cover, position: int, *, divergence: int | None = None) -> int:
+        with self._serving():
+            view = self._streams.view(cover, divergence)
+            for stretch in view.stretches:
+                length = stretch.stream.published_at(position)
+                if length < stretch.stop:
+                    return length
+            return view.next_sequence
 
     async def divergence(self, cover: Cover) -> int | None:
         with self._serving():
@@ -244,28 +264,28 @@ class MemoryEvents:
     async def roots(self, domain: str, edition: str = "") -> list[bytes]:
         with self._serving():
             wanted = domain, edition or MAIN
-            return sorted(root for d, e, root in self._written() if (d, e) == wanted)
+            return sorted(root for d, e, root in self._streams.written() if (d, e) == wanted)
 
     async def domains(self) -> list[str]:
         with self._serving():
-            return sorted({domain for domain, _, _ in self._written()})
+            return sorted({domain for domain, _, _ in self._streams.written()})
 
     async def editions(self, domain: str) -> list[str]:
         with self._serving():
-            return sorted({edition for d, edition, _ in self._written() if d == domain})
+            return sorted({edition for d, edition, _ in self._streams.written() if d == domain})
 
     async def by_correlation(
         self, correlation_id: str, *, domain: str | None = None, edition: str | None = None
     ) -> list[Book]:
         with self._serving():
             books: list[Book] = []
-            for stream_key in sorted(self._streams) if correlation_id else ():
+            for stream_key in sorted(self._streams.by_key) if correlation_id else ():
                 cover = _pages.cover_of(stream_key, correlation_id)
                 if domain not in (None, cover.domain) or (
                     edition is not None and (edition or MAIN) != cover.edition
                 ):
                     continue
-                stream = self._streams[stream_key]
+                stream = self._streams.by_key[stream_key]
                 commits = [c for c in stream.commits if c.correlation_id == correlation_id]
                 pages = [page for c in commits for page in stream.own(c.first, c.count)]
                 if pages:
@@ -287,25 +307,21 @@ class MemoryEvents:
                 raise MainProtected(domain)
             if not domain:
                 raise InvalidInput("domain", "not empty", domain)
-            gone = {key: stream for key, stream in self._streams.items() if key[:2] == timeline}
-            undecided = {c for stream in gone.values() for c in stream.unresolved.values()} - set(
+            self._streams.declared.check_unused(timeline[1])
+            gone = [self._streams.by_key[key] for key in self._keys_of(*timeline)]
+            undecided = {c for stream in gone for c in stream.unresolved.values()} - set(
                 self._decisions
             )
             if undecided:
                 raise PendingPages(domain, edition, sorted(undecided))
-            for stream_key in gone:
-                del self._streams[stream_key]
-            self._log = [(key, entry) for key, entry in self._log if key[:2] != timeline]
-            self._snapshots.drop_edition(*timeline)
-            self._positions.drop_edition(*timeline)
-            return sum(len(stream.pages) for stream in gone.values())
+            return self.drop_timeline(*timeline)
 
     async def query_stale_cascades(self, before_ns: int) -> list[str]:
         with self._serving():
             return sorted(
                 {
                     cascade_id
-                    for stream in self._streams.values()
+                    for stream in self._streams.by_key.values()
                     for sequence, cascade_id in stream.unresolved.items()
                     if cascade_id not in self._decisions
                     and stream.own(sequence, 1)[0].created_at_ns < before_ns
@@ -315,7 +331,7 @@ class MemoryEvents:
     async def query_unfinished_cascades(self) -> list[str]:
         with self._serving():
             unresolved = {
-                c for stream in self._streams.values() for c in stream.unresolved.values()
+                c for stream in self._streams.by_key.values() for c in stream.unresolved.values()
             }
             return sorted(unresolved & set(self._decisions))
 
@@ -323,7 +339,7 @@ class MemoryEvents:
         with self._serving():
             found = [
                 (key, stream.sequences_of(cascade_id))
-                for key, stream in sorted(self._streams.items())
+                for key, stream in sorted(self._streams.by_key.items())
             ]
             return [
                 Participant(_pages.cover_of(key), sequences)
@@ -364,8 +380,8 @@ class MemoryEvents:
     async def tail(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> list[LogEntry]:
         def look() -> list[LogEntry]:
             with self._serving():
-                begin = bisect_right(self._log, after, key=lambda item: item[1].position)
-                return [entry for _, entry in self._log[begin : begin + limit]]
+                entries = (entry for key, entry in self._logged(after) if key)
+                return list(islice(entries, limit))
 
         return await self._waiters.until(look, wait_s)
 
@@ -373,9 +389,42 @@ class MemoryEvents:
         with self._serving():
             return self._log_head
 
+    async def scan(
+        self,
+        after: int,
+        *,
+        limit: int = 65_536,
+        editions: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        fields: Sequence[FieldSpec] = (),
+    ) -> Columns:
+        check_scan(limit, fields)
+        selection, rows, last = Selection(editions, domains), Rows(fields), after
+        with self._serving():
+            for key, entry in self._logged(after):
+                if last > after and entry.position - after > limit:
+                    break
+                last = entry.position
+                if key and selection.has(key):
+                    book = wire.EventBook.FromString(entry.book)
+                    rows.add(key, entry.first_position, book.pages, after)
+        return rows.columns(last)
+
     def figures(self) -> dict[str, str]:
         """For StoreFacts.details."""
-        return {"streams": str(len(self._written())), "log_head": str(self._log_head)}
+        return {"streams": str(len(self._streams.written())), "log_head": str(self._log_head)}
+
+    def drop_timeline(self, domain: str, edition: str) -> int:
+        """Forget an edition in a domain, under the lock; count of its pages."""
+        gone = self._keys_of(domain, edition)
+        are_gone = set(gone)
+        self._log = [
+            (None, replace(entry, book=b"")) if key in are_gone else (key, entry)
+            for key, entry in self._log
+        ]
+        self._snapshots.drop_edition(domain, edition)
+        self._positions.drop_edition(domain, edition)
+        return self._streams.drop(gone)
 
     # What the methods above share; all of it runs under the lock.
 
@@ -384,6 +433,7 @@ class MemoryEvents:
         if pages:
             stream.pages += pages
             stream.commits.append(commit)
+            self._streams.count(cover.edition, pages)
             if commit.cascade_id:
                 stream.unresolved |= dict.fromkeys(
                     range(commit.first, commit.first + commit.count), commit.cascade_id
@@ -402,26 +452,19 @@ class MemoryEvents:
         book = _pages.book_bytes(cover, _pages.frames_of(shown), following)
         entry = LogEntry(self._log_head + commit.count, self._log_head + 1, book)
         self._log.append((cover.stream, entry))
-        self._log_head = entry.position
+        self._log_head = commit.position = entry.position
 
-    def _main_next(self, cover: Cover) -> int:
-        main = self._streams.get(cover.on(MAIN).stream)
-        return main.next_sequence if main else 0
+    def _logged(self, after: int) -> Iterator[tuple[StreamKey | None, LogEntry]]:
+        """Entries of the log above a position, with their streams."""
+        begin = bisect_right(self._log, after, key=lambda item: item[1].position)
+        return islice(self._log, begin, None)
 
-    def _view(self, cover: Cover, divergence: int | None) -> View:
-        """The composite stream; InvalidDivergence, DivergenceConflict."""
-        own = self._streams.get(_rules.stream_of(cover))
-        main = self._streams.get(cover.on(MAIN).stream)
-        pinned = own.base if own else None
-        base = _rules.branch_point(cover, pinned, divergence, self._main_next(cover))
-        return View(base, main.pages if main else [], own.pages if own else [])
+    def _keys_of(self, domain: str, edition: str) -> list[StreamKey]:
+        return [key for key in self._streams.by_key if key[:2] == (domain, edition)]
 
-    def _is_undecided(self, cover: Cover, stream: Stream, sequence: int) -> bool:
+    def _is_undecided(self, stream: Stream, sequence: int) -> bool:
         """Whether a pending page of the composite stream lies at or below `sequence` (SNAP-5)."""
-        main = self._streams.get(cover.on(MAIN).stream)
-        inherited = (
-            [n for n in main.unresolved if n < stream.base] if main and not cover.is_main else []
-        )
+        inherited = (n for s in stream.inherited for n in s.stream.unresolved if n < s.stop)
         return any(n <= sequence for n in (*stream.unresolved, *inherited))
 
     def _accepted(self, stream_key: StreamKey, key: bytes) -> Key | None:
@@ -436,8 +479,5 @@ class MemoryEvents:
         known = self._accepted(_rules.stream_of(cover), key)
         if known is None:
             return None
-        pages = self._streams[cover.stream].own(known.first, known.count)
+        pages = self._streams.by_key[cover.stream].own(known.first, known.count)
         return Accepted(tuple(page.data for page in pages), known.answer)
-
-    def _written(self) -> list[StreamKey]:
-        return [key for key, stream in self._streams.items() if stream.pages]

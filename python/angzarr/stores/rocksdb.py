@@ -52,6 +52,7 @@ WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
 TAIL_INLINE_MAX: Final = 256
 """Entries of one read of the log that keep the event loop for less than a thread would cost."""
 TIME_NS_MAX: Final = 2**63 - 1
+POSITION_MAX: Final = 2**64 - 1
 WRITES_HELD_MAX: Final = 8
 """Writes that a busy event loop hands over at once."""
 
@@ -287,6 +288,10 @@ class RocksEvents:
 
     async def next_sequence(self, cover: Cover, *, divergence: int | None = None) -> int:
         return self._native.next_sequence(cover, divergence)
+
+    async def length_at(self, cover: Cover, position: int, *, divergence: int | None = None) -> int:
+        position = min(max(position, 0), POSITION_MAX)
+        return self._native.length_at(cover, position, divergence)
 
     async def divergence(self, cover: Cover) -> int | None:
         return self._native.divergence(cover)

@@ -10,7 +10,9 @@ pub const MAIN: &str = "angzarr";
 /// The last sequence that a stream can hold.
 pub const SEQUENCE_MAX: u64 = u32::MAX as u64;
 /// The on-disk format that this engine writes, and the newest that it reads.
-pub const FORMAT_VERSION: u32 = 1;
+///
+/// 1 had no positions in chunks.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Bounds of one append and of the writer's queue.
 #[derive(Clone, Debug)]

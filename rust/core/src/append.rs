@@ -8,7 +8,7 @@ use crate::group::Group;
 use crate::key::{self, Family, StreamKey};
 use crate::keys::key_parts;
 use crate::prepare::PreparedPages;
-use crate::record::{Entry, Kind, Known, range_last};
+use crate::record::{Chunks, Entry, Kind, Known, range_last};
 use crate::snapshot::SnapshotChange;
 use crate::store::{KEY_PIN, is_main};
 use crate::wire::Snapshot;
@@ -163,8 +163,9 @@ impl Committer {
                 &known.encode(),
             );
         }
+        let count = pages.count;
         let is_held = !place.own_unresolved.is_empty() || !pending.is_empty();
-        if pages.count > 0 {
+        if count > 0 {
             let kind = match append.cascade_id.as_str() {
                 "" => Kind::Plain,
                 _ => Kind::Cascade(append.cascade_id),
@@ -173,21 +174,11 @@ impl Committer {
             let entry = Entry {
                 stream: own,
                 first,
-                count: pages.count,
+                count,
                 kind,
                 correlation_id,
             };
-            put_pages(group, &entry, &pages);
-            if is_held {
-                group.hold(&entry);
-            } else {
-                group.publish(&entry);
-            }
-            group.effects.push(Effect::Appended {
-                stream: own,
-                first,
-                chunks: pages.chunks.all,
-            });
+            put_entry(group, &entry, pages.chunks, is_held);
         }
         put_pending(group, &own, &pending);
         self.pending_count += pending.len() as u64;
@@ -195,9 +186,9 @@ impl Committer {
             self.put_planned(group, &own, change);
         }
         if let Ok(head) = self.head(&own, is_main(&append.stream)) {
-            let is_written = pages.count > 0 || !is_main(&append.stream);
+            let is_written = count > 0 || !is_main(&append.stream);
             head.base = head.base.or(is_written.then_some(place.base));
-            head.next = first + pages.count;
+            head.next = first + count;
             head.unresolved.extend(pending);
         }
     }
@@ -215,9 +206,14 @@ impl Place {
     }
 }
 
-/// Chunks and the correlation index of one append or marker.
-pub fn put_pages(group: &mut Group, entry: &Entry, pages: &PreparedPages) {
-    for chunk in &pages.chunks.all {
+/// The pages of one append or marker: chunks, the correlation index, and their place in the log or before it.
+pub fn put_entry(group: &mut Group, entry: &Entry, mut chunks: Chunks, is_held: bool) {
+    if is_held {
+        group.hold(entry);
+    } else {
+        chunks.place(group.publish(entry));
+    }
+    for chunk in &chunks.all {
         let key = key::page(&entry.stream, entry.first + chunk.offset);
         group.put(Family::Events, &key, &chunk.value);
     }
@@ -225,6 +221,11 @@ pub fn put_pages(group: &mut Group, entry: &Entry, pages: &PreparedPages) {
         let key = key::correlation(&entry.correlation_id, &entry.stream, entry.first);
         group.put(Family::Correlation, &key, &entry.count.to_be_bytes());
     }
+    group.effects.push(Effect::Appended {
+        stream: entry.stream,
+        first: entry.first,
+        chunks: chunks.all,
+    });
 }
 
 fn new_pending(append: &Append, pages: &PreparedPages) -> Vec<Pending> {

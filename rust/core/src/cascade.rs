@@ -3,15 +3,13 @@
 use std::ops::ControlFlow;
 
 use crate::api::{Decision, SEQUENCE_MAX, Stream, Verdict, Written};
-use crate::append::put_pages;
-use crate::cache::Effect;
+use crate::append::put_entry;
 use crate::committer::Committer;
 use crate::error::{Error, Result};
 use crate::group::Group;
 use crate::key::{self, Family, StreamKey};
-use crate::prepare::PreparedPages;
 use crate::read::cover;
-use crate::record::{Entry, Kind, encode_decision};
+use crate::record::{Chunks, Entry, Kind, encode_decision};
 use crate::store::is_main;
 use crate::wire::Marker;
 
@@ -83,8 +81,7 @@ impl Committer {
         }
         .page();
         for entry in &released {
-            group.delete(Family::Held, &key::page(&own, entry.first));
-            group.publish(entry);
+            group.release(entry);
         }
         for sequence in &sequences {
             group.delete(
@@ -98,7 +95,7 @@ impl Committer {
             own,
             (head.next, &page),
             correlation_id,
-            unresolved.is_empty(),
+            !unresolved.is_empty(),
         );
         self.pending_count -= sequences.len() as u64;
         let head = self.head(&own, is_main(stream))?;
@@ -112,13 +109,10 @@ impl Committer {
         own: StreamKey,
         (first, page): (u64, &[u8]),
         correlation_id: String,
-        is_published: bool,
+        is_held: bool,
     ) {
-        let mut pages = PreparedPages {
-            count: 1,
-            ..PreparedPages::default()
-        };
-        pages.chunks.push(page, false);
+        let mut chunks = Chunks::default();
+        chunks.push(page, false);
         let entry = Entry {
             stream: own,
             first,
@@ -126,18 +120,8 @@ impl Committer {
             kind: Kind::Marker,
             correlation_id,
         };
-        put_pages(group, &entry, &pages);
-        if is_published {
-            group.publish(&entry);
-        } else {
-            group.hold(&entry);
-        }
+        put_entry(group, &entry, chunks, is_held);
         group.touched.insert(own);
-        group.effects.push(Effect::Appended {
-            stream: own,
-            first,
-            chunks: pages.chunks.all,
-        });
     }
 
     /// Entries below `stop` that are held back, ascending. Reads what earlier groups stored.

@@ -179,6 +179,16 @@ impl Engine {
         self.read(|store| store.next_sequence(stream, divergence))
     }
 
+    /// How many leading pages of the composite stream were in the log when its head was at `position`.
+    pub fn length_at(
+        &self,
+        stream: &Stream,
+        position: u64,
+        divergence: Option<u64>,
+    ) -> Result<u64> {
+        self.read(|store| store.length_at(stream, position, divergence))
+    }
+
     pub fn divergence(&self, stream: &Stream) -> Result<Option<u64>> {
         self.read(|store| store.divergence(stream))
     }

@@ -8,8 +8,8 @@ use crate::api::Decision;
 use crate::cache::Effect;
 use crate::error::Result;
 use crate::key::{self, Family, StreamKey};
-use crate::record::{Entry, Known};
-use crate::store::{Store, is_revoked};
+use crate::record::{Entry, Known, Released};
+use crate::store::{KEY_RELEASED, Store, is_revoked};
 
 /// Writes that the committer has checked and that will become durable together.
 ///
@@ -110,10 +110,22 @@ impl<'a> Group<'a> {
         self.is_closed = true;
     }
 
-    /// Appends an entry to the publication log: its pages get the next positions.
-    pub fn publish(&mut self, entry: &Entry) {
+    /// Appends an entry to the publication log: its pages get the next positions. That of the first is returned.
+    pub fn publish(&mut self, entry: &Entry) -> u64 {
+        let first = self.log_head + 1;
         self.log_head += entry.count;
         self.put(Family::Log, &key::log(self.log_head), &entry.encode());
+        first
+    }
+
+    /// Publishes an entry that was held back, and notes where, since its chunks can't say.
+    pub fn release(&mut self, entry: &Entry) {
+        self.delete(Family::Held, &key::page(&entry.stream, entry.first));
+        let position = self.publish(entry);
+        let count = entry.count;
+        let first = entry.first.to_be_bytes();
+        let key = key::idempotency(&entry.stream, KEY_RELEASED, &first);
+        self.put(Family::Keys, &key, &Released { position, count }.encode());
     }
 
     /// Keeps an entry out of the log until its stream's pages before it are resolved.

@@ -29,6 +29,7 @@ mod keys;
 mod log;
 mod lookup;
 mod open;
+mod position;
 mod prepare;
 mod read;
 mod record;

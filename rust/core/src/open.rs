@@ -64,14 +64,7 @@ pub fn open(options: Options, failpoints: Failpoints) -> Result<Opened> {
 /// Number of the last group in RocksDB.
 fn check_format(store: &Store) -> Result<u64> {
     let Some(found) = store.get(Family::Meta, key::META_FORMAT)? else {
-        let mut batch = WriteBatch::default();
-        batch.put_cf(
-            store.family(Family::Meta)?,
-            key::META_FORMAT,
-            FORMAT_VERSION.to_be_bytes(),
-        );
-        store.db.write_without_wal(batch).map_err(disk)?;
-        store.flush()?;
+        put_format(store)?;
         return Ok(0);
     };
     let found = key::parse_u32(&found).ok_or_else(|| store.bad("format", &found))?;
@@ -81,7 +74,19 @@ fn check_format(store: &Store) -> Result<u64> {
             supported: FORMAT_VERSION,
         });
     }
+    if found < FORMAT_VERSION {
+        // What older ones wrote is read as it is; they could not read what is written from now on.
+        put_format(store)?;
+    }
     Ok(store.number(Family::Meta, key::META_LSN)?.unwrap_or(0))
+}
+
+fn put_format(store: &Store) -> Result<()> {
+    let mut batch = WriteBatch::default();
+    let (meta, format) = (store.family(Family::Meta)?, FORMAT_VERSION.to_be_bytes());
+    batch.put_cf(meta, key::META_FORMAT, format);
+    store.db.write_without_wal(batch).map_err(disk)?;
+    store.flush()
 }
 
 /// Reads what is kept in memory from the start; the number of unresolved pending pages.

@@ -6,10 +6,14 @@ use crate::wire;
 
 /// A chunk of pages grows to about this. One append is one chunk unless it is larger.
 const CHUNK_BYTES: usize = 64 << 10;
-const CHUNK_HEADER: usize = 5;
+/// Flags, count, position.
+const CHUNK_HEADER: usize = 13;
+/// Of format 1: flags, count.
+const OLD_CHUNK_HEADER: usize = 5;
 const IS_ODD: u8 = 1;
+const HAS_POSITION: u8 = 2;
 
-/// Pages of one append as `events` holds them: flags, count, frames.
+/// Pages of one append as `events` holds them: flags, count, position in the log, frames.
 #[derive(Debug)]
 pub struct Chunk {
     /// From the append's first page.
@@ -34,6 +38,7 @@ impl Chunks {
         if is_full {
             let mut value = Vec::with_capacity(CHUNK_HEADER + wire::frame_len(page.len()));
             value.resize(CHUNK_HEADER, 0);
+            value[0] = HAS_POSITION;
             self.all.push(Chunk {
                 offset: self.page_count,
                 value,
@@ -46,10 +51,29 @@ impl Chunks {
             if !is_plain {
                 chunk.value[0] |= IS_ODD;
             }
-            chunk.value[1..CHUNK_HEADER].copy_from_slice(&self.in_last.to_be_bytes());
+            chunk.value[1..OLD_CHUNK_HEADER].copy_from_slice(&self.in_last.to_be_bytes());
             wire::put_frame(&mut chunk.value, page);
         }
     }
+
+    /// Notes in each chunk where its pages are in the log. `first`: the position of the append's first page.
+    pub fn place(&mut self, first: u64) {
+        for chunk in &mut self.all {
+            let position = first + chunk.offset;
+            chunk.value[OLD_CHUNK_HEADER..CHUNK_HEADER].copy_from_slice(&position.to_be_bytes());
+        }
+    }
+}
+
+/// What a chunk says of its pages' positions in the publication log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placed {
+    /// They were published with their commit; the position of the first.
+    At(u64),
+    /// They were held back: if they have been released, a [`Released`] record says where to.
+    Held,
+    /// Written in format 1, which did not note it.
+    Unknown,
 }
 
 /// A stored chunk.
@@ -58,17 +82,51 @@ pub struct ChunkView<'a> {
     /// It has no page that the visibility transform could change.
     pub is_plain: bool,
     pub count: u64,
+    pub placed: Placed,
     pub frames: &'a [u8],
 }
 
 impl<'a> ChunkView<'a> {
     pub fn parse(value: &'a [u8]) -> Option<Self> {
-        let (header, frames) = value.split_at_checked(CHUNK_HEADER)?;
+        let (header, mut frames) = value.split_at_checked(OLD_CHUNK_HEADER)?;
         let count = u64::from(key::parse_u32(&header[1..])?);
+        let mut placed = Placed::Unknown;
+        if header[0] & HAS_POSITION != 0 {
+            let position;
+            (position, frames) = frames.split_at_checked(CHUNK_HEADER - OLD_CHUNK_HEADER)?;
+            placed = match key::parse_u64(position)? {
+                0 => Placed::Held,
+                first => Placed::At(first),
+            };
+        }
         (count > 0).then_some(Self {
             is_plain: header[0] & IS_ODD == 0,
             count,
+            placed,
             frames,
+        })
+    }
+}
+
+/// Where the log has the pages of one append that was held back: the position of its first, and how many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Released {
+    pub position: u64,
+    pub count: u64,
+}
+
+impl Released {
+    pub fn encode(self) -> [u8; 16] {
+        let mut out = [0; 16];
+        out[..8].copy_from_slice(&self.position.to_be_bytes());
+        out[8..].copy_from_slice(&self.count.to_be_bytes());
+        out
+    }
+
+    pub fn parse(value: &[u8]) -> Option<Self> {
+        Some(Self {
+            position: key::parse_u64(value.get(..8)?)?,
+            count: key::parse_u64(value.get(8..)?)?,
         })
     }
 }
@@ -233,16 +291,27 @@ mod tests {
         }
 
         #[test]
-        fn chunks_hold_the_pages(sizes in proptest::collection::vec(0usize..30_000, 1..12)) {
+        fn releases_round_trip(position: u64, count: u64) {
+            let released = Released { position, count };
+            prop_assert_eq!(Released::parse(&released.encode()), Some(released));
+        }
+
+        #[test]
+        fn chunks_hold_the_pages(sizes in proptest::collection::vec(0usize..30_000, 1..12), position in 0u64..1 << 40) {
             let pages: Vec<_> = sizes.into_iter().zip(0..).map(|(size, byte)| vec![byte; size]).collect();
             let mut chunks = Chunks::default();
             for page in &pages {
                 chunks.push(page, true);
             }
+            if position > 0 {
+                chunks.place(position);
+            }
             let mut found = Vec::new();
             for chunk in &chunks.all {
                 prop_assert_eq!(chunk.offset as usize, found.len());
                 let view = ChunkView::parse(&chunk.value).expect("own chunk");
+                let placed = if position > 0 { Placed::At(position + chunk.offset) } else { Placed::Held };
+                prop_assert_eq!(view.placed, placed);
                 let mut rest = view.frames;
                 for _ in 0..view.count {
                     found.push(wire::take_frame(&mut rest).expect("a frame").1.to_vec());
@@ -255,7 +324,7 @@ mod tests {
         #[test]
         fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..60)) {
             let _ = (Entry::parse(&bytes), Known::parse(&bytes), parse_decision("", &bytes));
-            let _ = (parse_timed(&bytes), ChunkView::parse(&bytes).is_some());
+            let _ = (parse_timed(&bytes), ChunkView::parse(&bytes).is_some(), Released::parse(&bytes));
         }
     }
 }

@@ -21,6 +21,8 @@ use crate::waiters::Waiters;
 pub const KEY_PIN: u8 = 0;
 pub const KEY_PROVENANCE: u8 = 1;
 pub const KEY_EXTERNAL: u8 = 2;
+/// By the first sequence of an append that was held back: where it was released to.
+pub const KEY_RELEASED: u8 = 3;
 
 pub struct Store {
     pub db: DB,

@@ -7,17 +7,20 @@ use rocksdb::{DBRawIterator, IteratorMode, ReadOptions};
 use crate::api::{SEQUENCE_MAX, Verified};
 use crate::error::{Error, Result};
 use crate::key::{self, Family, StreamKey};
-use crate::record::{ChunkView, Entry};
+use crate::position::Positions;
+use crate::record::{ChunkView, Entry, Placed};
 use crate::store::{Store, disk};
 use crate::timelines::Timelines;
 use crate::wire;
 
-/// A walk at one point of time. `covered` is, per stream, how far log and held entries reach.
+/// A walk at one point of time. `covered` is, per stream, how far log and held entries reach; `positions` has these
+/// entries.
 struct Walk<'a> {
     store: &'a Store,
     snapshot: rocksdb::Snapshot<'a>,
     timelines: Timelines,
     covered: HashMap<StreamKey, (u64, u64)>,
+    positions: Positions,
     streams: HashSet<StreamKey>,
     page_count: u64,
 }
@@ -30,12 +33,14 @@ impl Store {
             snapshot: self.db.snapshot(),
             timelines: Timelines::default(),
             covered: HashMap::new(),
+            positions: Positions::default(),
             streams: HashSet::new(),
             page_count: 0,
         };
         walk.read_timelines()?;
         let position = walk.log()?;
         walk.held()?;
+        walk.positions.sort();
         walk.events()?;
         if let Some((stream, (first, _))) = walk
             .covered
@@ -88,11 +93,13 @@ impl Walk<'_> {
     /// Positions are gapless, and each stream's entries follow each other.
     fn log(&mut self) -> Result<u64> {
         let mut position = 0;
-        let mut entries = Vec::new();
+        let mut positions = std::mem::take(&mut self.positions);
         let mut iterator = self.iterator(Family::Log)?;
         while let Some((key, value)) = iterator.item() {
             let found = key::parse_u64(key).ok_or_else(|| self.store.bad("log key", key))?;
-            let entry = Entry::parse(value).ok_or_else(|| self.store.bad("log value", value))?;
+            let bad = || self.store.bad("log value", value);
+            let entry = Entry::parse(value).ok_or_else(bad)?;
+            let first = position + 1;
             position += entry.count;
             if found != position {
                 return Err(Error::Corrupt {
@@ -101,39 +108,46 @@ impl Walk<'_> {
                     wanted: format!("position {position}"),
                 });
             }
-            if self.is_alive(&entry.stream) {
-                entries.push((entry.stream, entry.first, entry.count));
+            if self.is_alive(&entry.stream) && !positions.add(&entry, first) {
+                return Err(bad());
             }
             iterator.next();
         }
         iterator.status().map_err(disk)?;
         drop(iterator);
-        entries
-            .into_iter()
-            .try_for_each(|entry| self.cover(entry))?;
+        self.positions = positions;
+        self.cover_from(0)?;
         Ok(position)
     }
 
     fn held(&mut self) -> Result<()> {
-        let mut entries = Vec::new();
+        let mut positions = std::mem::take(&mut self.positions);
+        let logged_count = positions.len();
         let mut iterator = self.iterator(Family::Held)?;
         while let Some(value) = iterator.value() {
-            let entry = Entry::parse(value).ok_or_else(|| self.store.bad("held value", value))?;
-            entries.push((entry.stream, entry.first, entry.count));
+            let bad = || self.store.bad("held value", value);
+            let entry = Entry::parse(value).ok_or_else(bad)?;
+            if !positions.add(&entry, 0) {
+                return Err(bad());
+            }
             iterator.next();
         }
         iterator.status().map_err(disk)?;
         drop(iterator);
-        entries.into_iter().try_for_each(|entry| self.cover(entry))
+        self.positions = positions;
+        self.cover_from(logged_count)
     }
 
-    fn cover(&mut self, (stream, first, count): (StreamKey, u64, u64)) -> Result<()> {
-        let covered = self.covered.entry(stream).or_insert((first, first));
-        if covered.1 != first {
-            let wanted = format!("a log entry from sequence {}", covered.1);
-            return Err(self.store.corrupt(&stream, first, "a log entry", &wanted));
+    /// Each stream's entries follow each other; `from`: the first of `positions` that was not looked at yet.
+    fn cover_from(&mut self, from: usize) -> Result<()> {
+        for (stream, first, count) in self.positions.added(from) {
+            let covered = self.covered.entry(stream).or_insert((first, first));
+            if covered.1 != first {
+                let wanted = format!("a log entry from sequence {}", covered.1);
+                return Err(self.store.corrupt(&stream, first, "a log entry", &wanted));
+            }
+            covered.1 += count;
         }
-        covered.1 += count;
         Ok(())
     }
 
@@ -222,6 +236,28 @@ impl Walk<'_> {
         if !rest.is_empty() {
             return Err(bad(first + chunk.count));
         }
+        self.check_position(stream, first, &chunk)?;
         Ok(chunk.count)
+    }
+
+    /// Chunks say of themselves what the log says of them. A page without any entry shows at the stream's end.
+    fn check_position(&self, stream: &StreamKey, first: u64, chunk: &ChunkView) -> Result<()> {
+        let Some(wanted) = self.positions.of(stream, first) else {
+            return Ok(());
+        };
+        let found = match chunk.placed {
+            Placed::At(position) => position,
+            Placed::Held => {
+                let mut records = self.iterator(Family::Keys)?;
+                let released = self.store.released_by(&mut records, stream, first)?;
+                released.unwrap_or(0)
+            }
+            Placed::Unknown => return Ok(()),
+        };
+        if found == wanted {
+            return Ok(());
+        }
+        let (found, wanted) = (format!("position {found}"), format!("position {wanted}"));
+        Err(self.store.corrupt(stream, first, &found, &wanted))
     }
 }

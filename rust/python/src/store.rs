@@ -152,6 +152,18 @@ impl Store {
         })
     }
 
+    fn length_at(
+        &self,
+        py: Python<'_>,
+        cover: Address,
+        position: u64,
+        divergence: Option<u64>,
+    ) -> PyResult<u64> {
+        self.at(py, cover, |stream| {
+            self.engine.length_at(stream, position, divergence)
+        })
+    }
+
     fn divergence(&self, py: Python<'_>, cover: Address) -> PyResult<Option<u64>> {
         self.at(py, cover, |stream| self.engine.divergence(stream))
     }

@@ -26,9 +26,18 @@ pytest.register_assert_rewrite(
             "cascades",
             "correlation",
             "dead_letters",
+            "declared",
             "deletion",
             "durability",
+            "edition_limits",
+            "edition_uses",
             "editions",
+            "lengths",
+            "nested",
+            "nested_bases",
+            "nested_levels",
+            "scan",
+            "scan_fields",
             "idempotency",
             "log",
             "reaping",
@@ -45,19 +54,27 @@ pytest.register_assert_rewrite(
 
 from angzarr.testing.contracts.base import Opener, StoreContract  # noqa: E402
 from angzarr.testing.contracts.dead_letters import DeadLetterContract  # noqa: E402
+from angzarr.testing.contracts.declared import DeclaredEditionContract  # noqa: E402
 from angzarr.testing.contracts.events import EventStoreContract  # noqa: E402
+from angzarr.testing.contracts.lengths import LengthContract  # noqa: E402
+from angzarr.testing.contracts.nested import NestedEditionContract  # noqa: E402
 from angzarr.testing.contracts.obligations import ObligationStoreContract  # noqa: E402
 from angzarr.testing.contracts.positions import PositionStoreContract  # noqa: E402
 from angzarr.testing.contracts.read_store import ReadStoreContract  # noqa: E402
+from angzarr.testing.contracts.scan import ScanContract  # noqa: E402
 from angzarr.testing.contracts.snapshots import SnapshotStoreContract  # noqa: E402
 
 __all__ = [
     "DeadLetterContract",
+    "DeclaredEditionContract",
     "EventStoreContract",
+    "LengthContract",
+    "NestedEditionContract",
     "ObligationStoreContract",
     "Opener",
     "PositionStoreContract",
     "ReadStoreContract",
+    "ScanContract",
     "SnapshotStoreContract",
     "StoreContract",
 ]

@@ -1,38 +1,5 @@
 use super::*;
 
-fn decide(engine: &Engine, id: &str, verdict: Verdict) -> Decision {
-    let (cascade_id, reason) = (id.to_owned(), "why".to_owned());
-    match engine
-        .write(Write::Decide {
-            cascade_id,
-            verdict,
-            reason,
-            now_ns: 9,
-        })
-        .expect("decides")
-    {
-        Written::Decided(decision) => decision,
-        other => panic!("{other:?}"),
-    }
-}
-
-fn resolve(engine: &Engine, stream: &Stream, id: &str) -> Option<Vec<u8>> {
-    let (stream, cascade_id) = (stream.clone(), id.to_owned());
-    let correlation_id = "corr".to_owned();
-    match engine
-        .write(Write::Resolve {
-            stream,
-            correlation_id,
-            cascade_id,
-            now_ns: 9,
-        })
-        .expect("resolves")
-    {
-        Written::Resolved(marker) => marker,
-        other => panic!("{other:?}"),
-    }
-}
-
 fn names(entries: &[(u64, u64, Vec<(u64, String)>)]) -> Vec<(u64, &str)> {
     let pages = entries.iter().flat_map(|(_, _, pages)| pages);
     pages

@@ -175,15 +175,16 @@ fn a_newer_format_is_refused() {
     )
     .expect("opens");
     let meta = db.cf_handle("meta").expect("there");
-    db.put_cf(meta, crate::key::META_FORMAT, 2u32.to_be_bytes())
+    let newer = FORMAT_VERSION + 1;
+    db.put_cf(meta, crate::key::META_FORMAT, newer.to_be_bytes())
         .expect("puts");
     drop(db);
     let refused = open(store.dir.path(), "").err();
     assert_eq!(
         refused,
         Some(Error::FormatTooNew {
-            found: 2,
-            supported: 1
+            found: newer,
+            supported: FORMAT_VERSION
         })
     );
 }

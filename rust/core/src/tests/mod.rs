@@ -4,6 +4,7 @@ mod branches;
 mod cascades;
 mod concurrency;
 mod durability;
+mod positions;
 mod records;
 mod streams;
 
@@ -188,6 +189,39 @@ fn sequences(book: &[u8]) -> Vec<u64> {
         .into_iter()
         .map(|(sequence, _)| sequence)
         .collect()
+}
+
+fn decide(engine: &Engine, id: &str, verdict: Verdict) -> Decision {
+    let (cascade_id, reason) = (id.to_owned(), "why".to_owned());
+    match engine
+        .write(Write::Decide {
+            cascade_id,
+            verdict,
+            reason,
+            now_ns: 9,
+        })
+        .expect("decides")
+    {
+        Written::Decided(decision) => decision,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn resolve(engine: &Engine, stream: &Stream, id: &str) -> Option<Vec<u8>> {
+    let (stream, cascade_id) = (stream.clone(), id.to_owned());
+    let correlation_id = "corr".to_owned();
+    match engine
+        .write(Write::Resolve {
+            stream,
+            correlation_id,
+            cascade_id,
+            now_ns: 9,
+        })
+        .expect("resolves")
+    {
+        Written::Resolved(marker) => marker,
+        other => panic!("{other:?}"),
+    }
 }
 
 fn snapshot(sequence: u64) -> Vec<u8> {

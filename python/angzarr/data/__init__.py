@@ -1,0 +1,55 @@
+"""Training data: the log, branches of history and explored futures as numpy arrays and files.
+
+    from angzarr import data
+
+    for batch in data.batches("rocksdb://data", domains="hand"):
+        batch["time"], batch.categories["type"]
+
+Needs the extra `data` (numpy, pyarrow); MissingExtra is raised where a name is first used without.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Final
+
+from angzarr.errors import MissingExtra
+
+if TYPE_CHECKING:
+    from angzarr.data.batch import Batch, Payloads
+    from angzarr.data.fields import Field
+    from angzarr.data.reading import Batches, batches, read, read_async
+
+__all__ = [
+    "Batch",
+    "Batches",
+    "Field",
+    "Payloads",
+    "batches",
+    "read",
+    "read_async",
+]
+
+EXTRA: Final = "data"
+_PACKAGES: Final = frozenset(("numpy", "pyarrow"))
+_LATER: Final = {
+    "Batch": "batch",
+    "Batches": "reading",
+    "Field": "fields",
+    "Payloads": "batch",
+    "batches": "reading",
+    "read": "reading",
+    "read_async": "reading",
+}
+
+
+def __getattr__(name: str) -> object:
+    module = _LATER.get(name)
+    if module is None:
+        raise AttributeError(f"module 'angzarr.data' has no attribute {name!r}")
+    try:
+        return getattr(importlib.import_module(f"angzarr.data.{module}"), name)
+    except ModuleNotFoundError as error:
+        if error.name in _PACKAGES:
+            raise MissingExtra(error.name, EXTRA) from error
+        raise
