@@ -90,7 +90,6 @@ from angzarr._wire.saga_pb2 import (
     SpeculateSagaRequest,
 )
 from angzarr._wire.speculation_pb2 import (
-    SpeculatedState,
     SpeculationOutcome,
     SpeculationRequest,
     SpeculationResponse,
@@ -302,7 +301,6 @@ __all__ = [
     "SpeculatePmRequest",
     "SpeculateProjectorRequest",
     "SpeculateSagaRequest",
-    "SpeculatedState",
     "SpeculationOutcome",
     "SpeculationRequest",
     "SpeculationResponse",

@@ -23,26 +23,24 @@ _sym_db = _symbol_database.Default()
 
 
 from angzarr._wire import command_handler_pb2 as angzarr_dot_command__handler__pb2
+from angzarr._wire import history_pb2 as angzarr_dot_history__pb2
 from angzarr._wire import reaction_pb2 as angzarr_dot_reaction__pb2
 from angzarr._wire import types_pb2 as angzarr_dot_types__pb2
-from google.protobuf import any_pb2 as google_dot_protobuf_dot_any__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ngzarr/speculation.proto\x12\x07\x61ngzarr\x1a\x1d\x61ngzarr/command_handler.proto\x1a\x16\x61ngzarr/reaction.proto\x1a\x13\x61ngzarr/types.proto\x1a\x19google/protobuf/any.proto\"\xa8\x01\n\x12SpeculationRequest\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\t\x12%\n\x05point\x18\x02 \x01(\x0b\x32\x16.angzarr.TemporalQuery\x12&\n\x08\x63ommands\x18\x03 \x03(\x0b\x32\x14.angzarr.CommandBook\x12\x11\n\treactions\x18\x04 \x01(\x08\x12\r\n\x05go_on\x18\x05 \x01(\x08\x12\x10\n\x08store_as\x18\x06 \x01(\t\"n\n\x13SpeculationResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.angzarr.SpeculationOutcome\x12(\n\x06states\x18\x02 \x03(\x0b\x32\x18.angzarr.SpeculatedState\"\x9c\x01\n\x12SpeculationOutcome\x12$\n\x06\x65vents\x18\x01 \x01(\x0b\x32\x12.angzarr.EventBookH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.angzarr.ReactionErrorH\x00\x12-\n\x0e\x63\x61scade_errors\x18\x03 \x03(\x0b\x32\x15.angzarr.CascadeErrorB\x08\n\x06result\"l\n\x0fSpeculatedState\x12\x1d\n\x05\x63over\x18\x01 \x01(\x0b\x32\x0e.angzarr.Cover\x12\x15\n\rnext_sequence\x18\x02 \x01(\r\x12#\n\x05state\x18\x03 \x01(\x0b\x32\x14.google.protobuf.Any2V\n\x12SpeculationService\x12@\n\x03Run\x12\x1b.angzarr.SpeculationRequest\x1a\x1c.angzarr.SpeculationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61ngzarr/speculation.proto\x12\x07\x61ngzarr\x1a\x1d\x61ngzarr/command_handler.proto\x1a\x15\x61ngzarr/history.proto\x1a\x16\x61ngzarr/reaction.proto\x1a\x13\x61ngzarr/types.proto\"\xa8\x01\n\x12SpeculationRequest\x12\x0f\n\x07\x65\x64ition\x18\x01 \x01(\t\x12%\n\x05point\x18\x02 \x01(\x0b\x32\x16.angzarr.TemporalQuery\x12&\n\x08\x63ommands\x18\x03 \x03(\x0b\x32\x14.angzarr.CommandBook\x12\x11\n\treactions\x18\x04 \x01(\x08\x12\r\n\x05go_on\x18\x05 \x01(\x08\x12\x10\n\x08store_as\x18\x06 \x01(\t\"l\n\x13SpeculationResponse\x12-\n\x08outcomes\x18\x01 \x03(\x0b\x32\x1b.angzarr.SpeculationOutcome\x12&\n\x06states\x18\x02 \x03(\x0b\x32\x16.angzarr.StateResponse\"\x9c\x01\n\x12SpeculationOutcome\x12$\n\x06\x65vents\x18\x01 \x01(\x0b\x32\x12.angzarr.EventBookH\x00\x12\'\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x16.angzarr.ReactionErrorH\x00\x12-\n\x0e\x63\x61scade_errors\x18\x03 \x03(\x0b\x32\x15.angzarr.CascadeErrorB\x08\n\x06result2V\n\x12SpeculationService\x12@\n\x03Run\x12\x1b.angzarr.SpeculationRequest\x1a\x1c.angzarr.SpeculationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'angzarr.speculation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SPECULATIONREQUEST']._serialized_start=142
-  _globals['_SPECULATIONREQUEST']._serialized_end=310
-  _globals['_SPECULATIONRESPONSE']._serialized_start=312
-  _globals['_SPECULATIONRESPONSE']._serialized_end=422
-  _globals['_SPECULATIONOUTCOME']._serialized_start=425
-  _globals['_SPECULATIONOUTCOME']._serialized_end=581
-  _globals['_SPECULATEDSTATE']._serialized_start=583
-  _globals['_SPECULATEDSTATE']._serialized_end=691
-  _globals['_SPECULATIONSERVICE']._serialized_start=693
-  _globals['_SPECULATIONSERVICE']._serialized_end=779
+  _globals['_SPECULATIONREQUEST']._serialized_start=138
+  _globals['_SPECULATIONREQUEST']._serialized_end=306
+  _globals['_SPECULATIONRESPONSE']._serialized_start=308
+  _globals['_SPECULATIONRESPONSE']._serialized_end=416
+  _globals['_SPECULATIONOUTCOME']._serialized_start=419
+  _globals['_SPECULATIONOUTCOME']._serialized_end=575
+  _globals['_SPECULATIONSERVICE']._serialized_start=577
+  _globals['_SPECULATIONSERVICE']._serialized_end=663
 # @@protoc_insertion_point(module_scope)

@@ -1,7 +1,7 @@
 from angzarr._wire import command_handler_pb2 as _command_handler_pb2
+from angzarr._wire import history_pb2 as _history_pb2
 from angzarr._wire import reaction_pb2 as _reaction_pb2
 from angzarr._wire import types_pb2 as _types_pb2
-from google.protobuf import any_pb2 as _any_pb2
 from google.protobuf.internal import containers as _containers
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -31,8 +31,8 @@ class SpeculationResponse(_message.Message):
     OUTCOMES_FIELD_NUMBER: _ClassVar[int]
     STATES_FIELD_NUMBER: _ClassVar[int]
     outcomes: _containers.RepeatedCompositeFieldContainer[SpeculationOutcome]
-    states: _containers.RepeatedCompositeFieldContainer[SpeculatedState]
-    def __init__(self, outcomes: _Optional[_Iterable[_Union[SpeculationOutcome, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[SpeculatedState, _Mapping]]] = ...) -> None: ...
+    states: _containers.RepeatedCompositeFieldContainer[_history_pb2.StateResponse]
+    def __init__(self, outcomes: _Optional[_Iterable[_Union[SpeculationOutcome, _Mapping]]] = ..., states: _Optional[_Iterable[_Union[_history_pb2.StateResponse, _Mapping]]] = ...) -> None: ...
 
 class SpeculationOutcome(_message.Message):
     __slots__ = ("events", "error", "cascade_errors")
@@ -43,13 +43,3 @@ class SpeculationOutcome(_message.Message):
     error: _reaction_pb2.ReactionError
     cascade_errors: _containers.RepeatedCompositeFieldContainer[_command_handler_pb2.CascadeError]
     def __init__(self, events: _Optional[_Union[_types_pb2.EventBook, _Mapping]] = ..., error: _Optional[_Union[_reaction_pb2.ReactionError, _Mapping]] = ..., cascade_errors: _Optional[_Iterable[_Union[_command_handler_pb2.CascadeError, _Mapping]]] = ...) -> None: ...
-
-class SpeculatedState(_message.Message):
-    __slots__ = ("cover", "next_sequence", "state")
-    COVER_FIELD_NUMBER: _ClassVar[int]
-    NEXT_SEQUENCE_FIELD_NUMBER: _ClassVar[int]
-    STATE_FIELD_NUMBER: _ClassVar[int]
-    cover: _types_pb2.Cover
-    next_sequence: int
-    state: _any_pb2.Any
-    def __init__(self, cover: _Optional[_Union[_types_pb2.Cover, _Mapping]] = ..., next_sequence: _Optional[int] = ..., state: _Optional[_Union[_any_pb2.Any, _Mapping]] = ...) -> None: ...
