@@ -160,6 +160,40 @@ def unframe(frame: bytes) -> bytes:
     return frame[start + 1 :]
 
 
+def split_book(data: bytes) -> tuple[bytes | None, list[bytes]]:
+    """The encoded snapshot, if any, and the encoded pages in an EventBook that a store made."""
+    snapshot: bytes | None = None
+    pages: list[bytes] = []
+    place, end = 0, len(data)
+    while place < end:
+        tag = data[place : place + 1]
+        size, place = _number(data, place + 1)
+        if tag == _NEXT_TAG:
+            continue
+        value = data[place : place + size]
+        place += size
+        if tag == _PAGE_TAG:
+            pages.append(value)
+        elif tag == _SNAPSHOT_TAG:
+            snapshot = value
+    return snapshot, pages
+
+
+def _number(data: bytes, place: int) -> tuple[int, int]:
+    """The varint at `place`, and where it ends."""
+    number = data[place]
+    if number < 0x80:
+        return number, place + 1
+    number, shift = number & 0x7F, 7
+    while True:
+        place += 1
+        part = data[place]
+        number |= (part & 0x7F) << shift
+        if part < 0x80:
+            return number, place + 1
+        shift += 7
+
+
 def cover_bytes(cover: Cover) -> bytes:
     """A canonical Cover: root, domain, correlation id, edition with its name, no divergences."""
     root = b"" if not cover.root else _field(b"\x0a", cover.root)
