@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from angzarr.components import Component
 from angzarr.config import Config
 from angzarr.coordinators import CommandCoordinator, QueryCoordinator, StreamCoordinator
+from angzarr.coordinators.speculations import Speculations
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
@@ -23,6 +24,7 @@ from angzarr.reacting import Reacting
 from angzarr.routing import Commands, Histories
 
 if TYPE_CHECKING:
+    from angzarr.branches import Branches
     from angzarr.rpc.remote import Endpoint
 
 Definition = type[Aggregate] | type[Saga] | type[ProcessManager] | type[Projector] | type[Upcaster]
@@ -33,6 +35,7 @@ class Parts:
     """A running app's parts. components: the selected ones by name; known: all of them.
     definitions: the classes of components, by name.
 
+    branches: makes branches in memory; None where no aggregate is decided on here.
     reacting: what runs beside requests; None where nothing does.
     endpoints: connections to remote components, by component name.
     upcasters: by domain.
@@ -50,6 +53,8 @@ class Parts:
     queries: QueryCoordinator | None = None
     history: Histories | None = None
     streams: StreamCoordinator | None = None
+    branches: Branches | None = None
+    speculations: Speculations | None = None
     reacting: Reacting | None = None
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
     upcasters: Mapping[str, Upcasting] = field(default_factory=dict[str, "Upcasting"])

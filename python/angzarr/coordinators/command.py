@@ -63,17 +63,17 @@ _ANSWERED_AT_ONCE = (wire.MERGE_STRICT, wire.MERGE_MANUAL)
 class CommandCoordinator:
     """Serves commands, facts, speculation and compensation for the aggregates of one store.
 
-    handlers: by domain. upcasters: by domain, where there are any. payloads: reads what commands
-    refer to. reactions: what SIMPLE and CASCADE requests run after the append. sleep: waits between
-    attempts, in seconds. Requests and answers are encoded messages of the 0.3 protocol. Raises
-    InvalidInput if snapshots are to be taken of a remote handler that does not accept them
-    (SNAP-9).
+    handlers: by domain; `components` of another coordinator share their slots with it. upcasters:
+    by domain, where there are any. payloads: reads what commands refer to. reactions: what SIMPLE
+    and CASCADE requests run after the append. sleep: waits between attempts, in seconds. Requests
+    and answers are encoded messages of the 0.3 protocol. Raises InvalidInput if snapshots are to be
+    taken of a remote handler that does not accept them (SNAP-9).
     """
 
     def __init__(
         self,
         stores: Stores,
-        handlers: Mapping[str, CommandHandler],
+        handlers: Mapping[str, CommandHandler | Component],
         *,
         options: CommandOptions | None = None,
         upcasters: Mapping[str, Upcaster] | None = None,
@@ -85,7 +85,9 @@ class CommandCoordinator:
         self._options = options = options or CommandOptions()
         clock = clock or SystemClock()
         self._components = {
-            domain: Component(
+            domain: handler
+            if isinstance(handler, Component)
+            else Component(
                 handler,
                 concurrency=options.handler_concurrency,
                 waiting=options.channel_capacity,
@@ -105,6 +107,11 @@ class CommandCoordinator:
         self._history = History(stores.events, past, self._component)
         self._compensations = Compensations(self._pipeline, self._decide)
         self._system = System(stores.events, clock)
+
+    @property
+    def components(self) -> Mapping[str, Component]:
+        """The handlers in their slots, by domain."""
+        return self._components
 
     async def handle_command(self, request: bytes, context: CallContext) -> bytes:
         """CommandRequest → CommandResponse; durable when it returns.

@@ -123,6 +123,11 @@ class System:
         return page
 
 
+def deletions(edition: str, domain: str) -> Cover:
+    """The audit stream of an edition's deletions in a domain: a page each (EDN-16)."""
+    return _audit_stream(wire.DeleteEditionEvents(), edition, domain, Cover("", b""))
+
+
 def _audit_stream(command: Message, subject: str, domain: str, cover: Cover) -> Cover:
     name = f"{command.DESCRIPTOR.full_name}:{subject}:{domain}"
     return Cover(
