@@ -12,7 +12,7 @@ from angzarr.errors import InvalidInput
 from angzarr.ports.event_store import Accepted, Book, LogEntry
 from angzarr.ports.stores import Stores
 from angzarr.stores import _pages
-from angzarr.stores._lent import LentPage, LentStream, lent_stream
+from angzarr.stores._lent import End, LentPage, LentStream, lent_stream
 from angzarr.stores._memory_streams import StreamKey
 from angzarr.stores._pages import Page
 
@@ -34,14 +34,7 @@ class Point:
     count: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Latest:
-    """The end of a stream of the base. is_current: it is where the overlay has it; else nothing was
-    read. snapshot: an encoded one, if there is any, of page `sequence`."""
-
-    is_current: bool
-    snapshot: bytes | None = None
-    sequence: int = -1
+NOW = Point()
 
 
 class Lender:
@@ -100,20 +93,24 @@ class Lender:
         stream.fetch_length = partial(self._fill_length, stream)
         return stream
 
-    async def latest(self, stream: LentStream) -> Latest:
-        """Read the end of a stream: its newest usable snapshot, and the pages after it.
+    async def read_end(self, stream: LentStream, below: Cover | None) -> None:
+        """Read the stream's newest usable snapshot, and the pages after it.
 
-        That takes one call where the base has nothing newer; else they are read when they are
-        needed.
+        below: where the snapshots of its inherited part are, if a port tells.
         """
-        book = await self._events.load_latest(stream.cover)
+        if self._point == NOW:
+            book = await self._events.load_latest(stream.cover)
+            await self.guard(stream.cover)
+            if book.next_sequence == stream.end:  # else it has grown, and this says too much
+                stream.last = _end(book, 0, stream.end)
+                return
+        snapshot = await self.snapshot(stream.cover, stream.end - 1)
+        if snapshot is None and below is not None:
+            snapshot = await self.snapshot(below, stream.base - 1)
+        start = 0 if snapshot is None else _pages.read_snapshot(snapshot)[0] + 1
+        book = await self._events.load(stream.cover, start=start, stop=stream.end)
         await self.guard(stream.cover)
-        if book.next_sequence != stream.end:
-            return Latest(is_current=False)
-        data, pages = _split(book)
-        stream.put(stream.end - len(pages), pages)
-        sequence = -1 if data is None else _pages.read_snapshot(data)[0]
-        return Latest(True, data, sequence)
+        stream.last = _end(book, start, stream.end, snapshot)
 
     async def snapshot(self, cover: Cover, sequence: int) -> bytes | None:
         """The stream's own newest snapshot at or below `sequence`."""
@@ -150,17 +147,20 @@ class Lender:
         length = await self._events.length_at(cover, await self.position())
         if point.until_ns is None or not length:
             return length
-        _, pages = _split(await self._events.load(cover, stop=length))
+        pages = _pages_of(await self._events.load(cover, stop=length), length)
         late = (n for n, page in enumerate(pages) if page.created_at_ns > point.until_ns)
         return next(late, length)
 
     async def _fill(self, stream: LentStream, first: int) -> None:
         """Read the missing pages from sequence `first` on."""
-        stop = stream.read_from
+        stop, last = stream.read_from, stream.last
+        if last is not None and last.start < stop and stop > first:
+            stream.put(last.start, _split(last.frames, is_plain=last.is_plain))
+            stop = stream.read_from
         if first < stop:
             book = await self._events.load(stream.cover, start=first, stop=stop)
             await self.guard(stream.cover)
-            stream.put(first, _split(book)[1])
+            stream.put(first, _pages_of(book, stop))
 
     async def _fill_length(self, stream: LentStream, position: int) -> None:
         length = await self._events.length_at(stream.cover, position)
@@ -172,9 +172,22 @@ def sequence_of(page: bytes) -> int:
     return wire.EventPage.FromString(page).header.sequence
 
 
-def _split(book: Book) -> tuple[bytes | None, list[Page]]:
-    """The snapshot and the pages of a book, as stored."""
-    snapshot, pages = _pages.split_book(book.data)
-    if book.is_plain:
-        return snapshot, [LentPage(data, 0, True) for data in pages]
-    return snapshot, [_pages.known_page(data) for data in pages]
+def _end(book: Book, start: int, stop: int, snapshot: bytes | None = None) -> End:
+    """The end of a stream by a book of its pages [start, stop); snapshot: if it is not in that."""
+    has_any = start < stop or snapshot is None
+    opened = _pages.open_book(book.data, stop if has_any else 0)
+    if snapshot is None and opened.snapshot is not None:
+        snapshot = opened.snapshot
+        start = _pages.read_snapshot(snapshot)[0] + 1
+    return End(snapshot, start, opened.frames, book.is_plain)
+
+
+def _pages_of(book: Book, stop: int) -> list[Page]:
+    """The pages of a book without a snapshot, the last of them below `stop`."""
+    return _split(_pages.open_book(book.data, stop).frames, is_plain=book.is_plain)
+
+
+def _split(frames: bytes, *, is_plain: bool) -> list[Page]:
+    if is_plain:
+        return [LentPage(data, 0, True) for data in _pages.split_frames(frames)]
+    return [_pages.known_page(data) for data in _pages.split_frames(frames)]

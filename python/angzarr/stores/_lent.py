@@ -85,17 +85,30 @@ class LentPages(list[Page]):
             raise Missing(lambda: fetch(sequence))
 
 
+@dataclass(frozen=True, slots=True)
+class End:
+    """The end of a lent stream: its newest usable snapshot, encoded, and the framed pages after it,
+    from sequence `start` on. is_plain: as of a Book."""
+
+    snapshot: bytes | None
+    start: int
+    frames: bytes
+    is_plain: bool
+
+
 @dataclass(slots=True)
 class LentStream(Stream):
     """A stream of the base as of the overlay's point, with what is written on it.
 
     cover: in the base. end: the sequence after its last lent page. head: the base's log as the
-    overlay saw it, with all that is lent. lengths: by position below that.
+    overlay saw it, with all that is lent. last: its end, if that was read. lengths: by position
+    below the head.
     """
 
     cover: Cover = field(default_factory=lambda: Cover("", b""))
     end: int = 0
     head: int = 0
+    last: End | None = None
     lengths: dict[int, int] = field(default_factory=dict[int, int])
     fetch_length: Callable[[int], Awaitable[None]] | None = None
 

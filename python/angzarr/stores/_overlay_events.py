@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -24,9 +24,9 @@ from angzarr.ports.event_store import (
     Pending,
     SnapshotPolicy,
 )
-from angzarr.stores import _rules
+from angzarr.stores import _pages, _rules
 from angzarr.stores._lending import Lender, sequence_of
-from angzarr.stores._lent import LentStream, lending
+from angzarr.stores._lent import End, LentStream, lending
 from angzarr.stores._memory_streams import Commit, Key
 from angzarr.stores._overlay_ports import LentSnapshots, LentStreams
 from angzarr.stores._scanning import Rows, Selection, check_scan
@@ -152,6 +152,14 @@ class OverlayEvents(MemoryEvents):
         return await lending(partial(super().load_until, cover, time_ns, divergence=divergence))
 
     async def load_latest(self, cover: Cover, *, divergence: int | None = None) -> Book:
+        key = _rules.stream_of(cover)
+        await self._lent.fetch(key, reads_end=True)
+        stream = self._lent.by_key.get(key)
+        if isinstance(stream, LentStream) and stream.last is not None:
+            with self._serving():
+                _rules.branch_point(cover, stream.base, divergence, 0)
+                if not self._lent_snapshots.has_own(key, stream.end):
+                    return _latest(cover, stream, stream.last)
         return await lending(partial(super().load_latest, cover, divergence=divergence))
 
     async def next_sequence(self, cover: Cover, *, divergence: int | None = None) -> int:
@@ -329,6 +337,15 @@ class OverlayEvents(MemoryEvents):
         if commits and not any(commit in stream.commits for commit in commits):
             stream.commits[:0] = commits
             stream.published_count += len(commits)
+
+
+def _latest(cover: Cover, stream: LentStream, last: End) -> Book:
+    """What the base gave of the stream, and its own pages behind that, not taken apart."""
+    following = stream.next_sequence
+    own = stream.own(stream.end, following - stream.end)
+    frames = last.frames + _pages.frames_of(page.data for page in own)
+    data = _pages.book_bytes(replace(cover, correlation_id=""), frames, following, last.snapshot)
+    return Book(data, following, last.is_plain and all(page.is_plain for page in own))
 
 
 def _stream_in(book: wire.EventBook) -> Cover:

@@ -14,7 +14,7 @@ from angzarr.ports.edition_store import Branch, EditionRecord, Usage
 from angzarr.ports.event_store import Limits, SnapshotPolicy
 from angzarr.stores import _pages, _rules
 from angzarr.stores._declared import DeclaredEditions
-from angzarr.stores._lending import Latest, Lender
+from angzarr.stores._lending import Lender
 from angzarr.stores._lent import LentStream, Missing, inherited_key, lending
 from angzarr.stores._memory_editions import MemoryEditions
 from angzarr.stores._memory_ports import MemoryPositions, MemorySnapshots, StoredSnapshot
@@ -98,17 +98,18 @@ class LentStreams(Streams):
         if key in self._asked:
             return
         stream = None if key[:2] in self._gone else await self._lender.stream(key)
-        latest = Latest(is_current=False)
-        if stream is not None and reads_end:
-            latest = await self._lender.latest(stream)
-        below = await self._below(stream) if stream is not None else None
+        below: Cover | None = None
+        if stream is not None:
+            below = await self._below(stream)
+            if reads_end:
+                await self._lender.read_end(stream, below)
         if key in self._asked:
             return  # another task was faster
         self._asked.add(key)
         if stream is not None:
             self.by_key[key] = stream
             self._add_usage(key[1], stream.end - stream.base, 0)
-            self._snapshots.lend(stream, latest, below)
+            self._snapshots.lend(stream, below)
 
     async def fetch_edition(self, domain: str, edition: str) -> None:
         """Take over every stream of the edition in the domain."""
@@ -189,7 +190,7 @@ class LentSnapshots(MemorySnapshots):
             raise Missing(partial(self._fetch, stream_key, cover, highest))
         return found
 
-    def lend(self, stream: LentStream, latest: Latest, below: Cover | None) -> None:
+    def lend(self, stream: LentStream, below: Cover | None) -> None:
         """Look for the stream's snapshots in the base from now on; its newest one may be known.
 
         below: where those of its inherited part are; None where no port tells.
@@ -198,10 +199,15 @@ class LentSnapshots(MemorySnapshots):
         self._ends[key] = stream.cover, stream.end
         if below is not None:
             self._ends[below_key] = below, stream.base
-        if latest.is_current:
+        if stream.last is not None:
             self._asked |= {(key, stream.end - 1), (below_key, stream.base - 1)}
-            if latest.snapshot is not None:
-                self._keep(key if latest.sequence >= stream.base else below_key, latest.snapshot)
+            if stream.last.snapshot is not None:
+                is_own = stream.last.start > stream.base
+                self._keep(key if is_own else below_key, stream.last.snapshot)
+
+    def has_own(self, key: StreamKey, end: int) -> bool:
+        """Whether there is one of page `end` or a later one, or some were removed."""
+        return key not in self._ends or any(n >= end for n in self._streams.get(key, ()))
 
     async def take_over(self, cover: Cover) -> None:
         """Have all of the stream's own snapshots here, since some will be removed."""

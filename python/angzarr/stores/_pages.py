@@ -160,23 +160,35 @@ def unframe(frame: bytes) -> bytes:
     return frame[start + 1 :]
 
 
-def split_book(data: bytes) -> tuple[bytes | None, list[bytes]]:
-    """The encoded snapshot, if any, and the encoded pages in an EventBook that a store made."""
+class OpenBook(NamedTuple):
+    """An EventBook that a store made, in parts: its snapshot, and its framed pages."""
+
+    snapshot: bytes | None
+    frames: bytes
+
+
+def open_book(data: bytes, following: int) -> OpenBook:
+    """The parts of an encoded EventBook of a store; `following` is its next_sequence."""
+    size, place = _number(data, 1)
+    place += size  # beyond the cover
     snapshot: bytes | None = None
-    pages: list[bytes] = []
-    place, end = 0, len(data)
-    while place < end:
-        tag = data[place : place + 1]
+    if data[place : place + 1] == _SNAPSHOT_TAG:
         size, place = _number(data, place + 1)
-        if tag == _NEXT_TAG:
-            continue
-        value = data[place : place + size]
+        snapshot = data[place : place + size]
         place += size
-        if tag == _PAGE_TAG:
-            pages.append(value)
-        elif tag == _SNAPSHOT_TAG:
-            snapshot = value
-    return snapshot, pages
+    tail_bytes = 1 + len(varint(following)) if following else 0
+    return OpenBook(snapshot, data[place : len(data) - tail_bytes])
+
+
+def split_frames(frames: bytes) -> list[bytes]:
+    """The encoded pages in what `frames_of` made."""
+    pages: list[bytes] = []
+    place, end = 0, len(frames)
+    while place < end:
+        size, place = _number(frames, place + 1)
+        pages.append(frames[place : place + size])
+        place += size
+    return pages
 
 
 def _number(data: bytes, place: int) -> tuple[int, int]:

@@ -18,8 +18,8 @@ from angzarr.errors import InvalidInput
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import Limits
 from angzarr.ports.stores import StoreFacts, Stores
+from angzarr.stores._lending import NOW, Lender
 from angzarr.stores._lending import Guard as Guard
-from angzarr.stores._lending import Lender
 from angzarr.stores._lending import Point as Point
 from angzarr.stores._overlay_events import OverlayEvents
 from angzarr.stores._overlay_events import Written as Written
@@ -30,8 +30,6 @@ from angzarr.stores._overlay_ports import (
     OverlayPositions,
 )
 from angzarr.stores.memory import MemoryStores
-
-NOW = Point()
 
 
 async def lay_over(
