@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
-from angzarr import calls, components
+from angzarr import calls, components, editions
 from angzarr.aggregates import (
     check_reached,
     command_options,
@@ -24,11 +24,14 @@ from angzarr.components import LOCAL, QUERY, STREAM, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import (
     CommandCoordinator,
+    EditionCoordinator,
+    EditionOptions,
     QueryCoordinator,
     QueryOptions,
     StreamCoordinator,
     StreamOptions,
 )
+from angzarr.coordinators.edition_reaper import EditionReaper
 from angzarr.coordinators.speculations import Speculations
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
@@ -40,7 +43,7 @@ from angzarr.local_transport import Calls, Stream, Unary
 from angzarr.parts import Definition, Parts
 from angzarr.ports.clock import Clock
 from angzarr.ports.stores import Stores
-from angzarr.reacting import Synchrony, build
+from angzarr.reacting import OWNER, Synchrony, build
 from angzarr.reactors import reactors_of
 from angzarr.routing import RoutedCommands, RoutedHistory
 from angzarr.stores import open_stores
@@ -137,6 +140,7 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         upcasters=upcasters,
         clock=parts.clock,
         reactions=synchrony.requests,
+        counters=parts.counters,
     )
     # Without any aggregate the calls are there all the same: every domain is unknown (CMD-4).
     if handlers or remote or not any(map(is_aggregate, parts.known)):
@@ -158,6 +162,17 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
             parts.stores.events, options=StreamOptions(config.limits.subscriber_buffer)
         )
         await parts.streams.start()
+    if handlers or QUERY in parts.components:
+        parts.editions = EditionCoordinator(
+            local.pipeline, local.components, options=edition_options(config), clock=parts.clock
+        )
+    # The adapters that have no editions yet get them in this release.
+    has_editions = hasattr(parts.stores, "editions")
+    if config.editions.reap_interval_s and config.storage.type != "grpc" and has_editions:
+        parts.reaper = EditionReaper(
+            parts.stores, parts.clock, interval_s=config.editions.reap_interval_s, holder=OWNER
+        )
+        parts.reaper.start()
     reactors = reactors_of(parts)
     elsewhere = {**remote, **unselected(parts)} if reactors or handlers else {}
     if handlers:
@@ -185,8 +200,19 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
             command_options=command_options(config),
             upcasters=upcasters,
             publish=parts.streams.publish if parts.streams else None,
+            counters=parts.counters,
         )
         await parts.reacting.start()
+
+
+def edition_options(config: Config) -> EditionOptions:
+    """The bounds of EditionService, as configured."""
+    limits = config.limits
+    return EditionOptions(
+        message_size_bytes=config.server.message_size_kb * 1024,
+        query_result_limit=limits.query_result_limit,
+        promoted_pages=limits.max_pages_per_append,
+    )
 
 
 def _calls(parts: Parts) -> Calls:
@@ -204,6 +230,14 @@ def _calls(parts: Parts) -> Calls:
         unary[calls.GET_EVENT_BOOK] = queries.get_event_book
         streams[calls.GET_EVENTS] = queries.get_events
         streams[calls.GET_AGGREGATE_ROOTS] = lambda _, context: queries.get_aggregate_roots(context)
+    if found := parts.editions:
+        unary[editions.DECLARE] = found.declare
+        unary[editions.GET] = found.get
+        unary[editions.DELETE] = found.delete
+        streams[editions.LIST] = found.list_editions
+        streams[editions.LIST_BRANCHES] = found.list_branches
+        streams[editions.DIFF] = found.diff
+        streams[editions.PROMOTE] = found.promote
     if parts.history:
         unary[calls.GET_STATE] = parts.history.get_state
         unary[calls.GET_POSITION] = parts.history.get_position

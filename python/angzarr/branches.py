@@ -12,12 +12,11 @@ from typing import Final
 from angzarr import keeping, wire
 from angzarr.aggregates import command_options
 from angzarr.config import Config
-from angzarr.coordinators import CommandCoordinator, CommandOptions, QueryCoordinator, books
+from angzarr.coordinators import CommandCoordinator, CommandOptions, QueryCoordinator, audit, books
 from angzarr.coordinators.destinations import StoreDestinations
 from angzarr.coordinators.options import QueryOptions
 from angzarr.coordinators.slots import Component
 from angzarr.coordinators.speculations import NOW, Moment
-from angzarr.coordinators.system import deletions
 from angzarr.coordinators.validate import SYSTEM
 from angzarr.cover import Cover
 from angzarr.errors import EditionGone, RemoteError, UnknownDomain
@@ -232,9 +231,9 @@ class _Guard:
 
     async def check(self, domain: str, edition: str) -> None:
         """Raise EditionGone if it was."""
-        audit = deletions(edition, domain)
-        deleted = await self._events.next_sequence(audit)
-        if deleted and await self._events.length_at(audit, self.head) < deleted:
+        told = audit.stream_of(wire.DeleteEditionEvents, edition, domain, "")
+        deleted = await self._events.next_sequence(told)
+        if deleted and await self._events.length_at(told, self.head) < deleted:
             raise EditionGone(edition, domain)
 
 

@@ -21,6 +21,7 @@ from angzarr import calls, wire
 from angzarr.calls import At, Book, Event, Merge, OnFailure, Root, Sent, Sync
 from angzarr.codec import Payload
 from angzarr.cover import Cover
+from angzarr.edition_caller import Editions
 from angzarr.errors import TooLarge
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.points import Position
@@ -74,6 +75,11 @@ class Caller:
     def transport(self) -> Transport:
         """What carries its calls."""
         return self._transport
+
+    @property
+    def editions(self) -> Editions:
+        """Branches of history, by name."""
+        return Editions(self._transport, self._aggregates)
 
     @overload
     def domain(

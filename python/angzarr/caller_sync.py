@@ -22,6 +22,7 @@ from angzarr import calls, wire
 from angzarr.calls import At, Book, Event, Merge, OnFailure, Root, Sent, Sync
 from angzarr.codec import Payload
 from angzarr.cover import Cover
+from angzarr.edition_caller_sync import SyncEditions
 from angzarr.errors import TooLarge
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.points import Position
@@ -77,6 +78,11 @@ class SyncCaller:
     def transport(self) -> SyncTransport:
         """What carries its calls."""
         return self._transport
+
+    @property
+    def editions(self) -> SyncEditions:
+        """Branches of history, by name."""
+        return SyncEditions(self._transport, self._aggregates)
 
     @overload
     def domain(

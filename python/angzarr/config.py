@@ -303,6 +303,12 @@ class Consumer(Section):
     partitions: Annotated[int, Field(ge=1, le=1_024)] = 1
 
 
+class Editions(Section):
+    """reap_interval_s: between two looks for expired editions, 0 is none (EDN-24)."""
+
+    reap_interval_s: Annotated[float, Field(ge=0, le=86_400)] = 60.0
+
+
 class Log(Section):
     """filter: a level, or `logger=level` items, separated by commas."""
 
@@ -333,6 +339,7 @@ class Config(Section):
     saga_compensation: SagaCompensation = SagaCompensation()
     delivery: Delivery = Delivery()
     consumer: Consumer = Consumer()
+    editions: Editions = Editions()
     descriptor_path: str = ""
     log: Log = Log()
 

@@ -25,7 +25,7 @@
     ├── MainProtected(domain)
     ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is
     not deleted
-    ├── UnknownDomain(name), UnknownCascade(name), UnknownDeadLetter(name)
+    ├── UnknownDomain(name), UnknownCascade(name), UnknownEdition(name), UnknownDeadLetter(name)
     ├── DeadLetterRefused(reason)                          not with this letter, or these targets
     ├── ReplayRunning(name)                                the dead letter is being replayed already
     ├── Overloaded(queue, limit)                           a bounded queue is full; try again later
@@ -34,6 +34,7 @@
     │   └── ReadStoreUnavailable                           a projector's database can't be written
     ├── CorruptData(where, found, wanted)                  what was read is not what was written
     │   ├── PayloadCorrupt, PayloadMissing
+    │   └── SnapshotUnreadable                             not a state of the class as it is now
     ├── FormatTooNew(path, found, supported)               at open only
     ├── MissingExtra(package, extra)                       at open only
     ├── StorageFailed(work, cause)                         a coordinator's read or write failed
@@ -383,6 +384,16 @@ class UnknownCascade(AngzarrError):
         super().__init__(f"Unknown cascade {name}")
 
 
+class UnknownEdition(AngzarrError):
+    """The name has neither a record nor pages; it was deleted, or is misspelt."""
+
+    kind = "not_found"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"Unknown edition {name}")
+
+
 class UnknownDeadLetter(AngzarrError):
     """No dead letter has the id; it was deleted, or never there."""
 
@@ -491,6 +502,10 @@ class PayloadCorrupt(CorruptData):
 
 class PayloadMissing(CorruptData):
     """An offloaded payload is gone."""
+
+
+class SnapshotUnreadable(CorruptData):
+    """A snapshot is no state of the class as it is now; its events are."""
 
 
 class FormatTooNew(AngzarrError):

@@ -9,7 +9,14 @@ from typing import TYPE_CHECKING
 
 from angzarr.components import Component
 from angzarr.config import Config
-from angzarr.coordinators import CommandCoordinator, QueryCoordinator, StreamCoordinator
+from angzarr.coordinators import (
+    CommandCoordinator,
+    EditionCoordinator,
+    QueryCoordinator,
+    StreamCoordinator,
+)
+from angzarr.coordinators.counters import Counters
+from angzarr.coordinators.edition_reaper import EditionReaper
 from angzarr.coordinators.speculations import Speculations
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.process_manager import ProcessManager
@@ -36,7 +43,7 @@ class Parts:
     definitions: the classes of components, by name.
 
     branches: makes branches in memory; None where no aggregate is decided on here.
-    reacting: what runs beside requests; None where nothing does.
+    reacting: what runs beside requests; None where nothing does. reaper: of expired editions.
     endpoints: connections to remote components, by component name.
     upcasters: by domain.
     watchers: told (component name, whether it serves) when a remote one comes or goes.
@@ -55,7 +62,10 @@ class Parts:
     streams: StreamCoordinator | None = None
     branches: Branches | None = None
     speculations: Speculations | None = None
+    editions: EditionCoordinator | None = None
+    reaper: EditionReaper | None = None
     reacting: Reacting | None = None
+    counters: Counters = field(default_factory=Counters)
     calls: Calls = field(default_factory=lambda: Calls({}, {}))
     upcasters: Mapping[str, Upcasting] = field(default_factory=dict[str, "Upcasting"])
     endpoints: dict[str, Endpoint] = field(default_factory=dict[str, "Endpoint"])
@@ -73,5 +83,7 @@ class Parts:
                 stack.push_async_callback(self.coordinator.close)
             if self.streams:
                 stack.push_async_callback(self.streams.stop)
+            if self.reaper:
+                stack.push_async_callback(self.reaper.stop)
             if self.reacting:
                 stack.push_async_callback(self.reacting.stop)

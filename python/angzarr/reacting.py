@@ -16,6 +16,7 @@ from urllib.parse import unquote, urlsplit
 from angzarr import projectors
 from angzarr.config import Config
 from angzarr.coordinators.consumers import Consumers, ConsumerSpec, ConsumerState
+from angzarr.coordinators.counters import Counters
 from angzarr.coordinators.delivery import DeliveryOptions
 from angzarr.coordinators.destinations import Destinations
 from angzarr.coordinators.duties import Duties, Duty
@@ -199,11 +200,12 @@ def build(
     command_options: CommandOptions,
     upcasters: Mapping[str, Upcaster],
     publish: Publish | None,
+    counters: Counters | None = None,
 ) -> Reacting:
     """Put the reactors together; nothing runs yet.
 
     commands, destinations: the aggregates that they reach, here or elsewhere. publish: takes what
-    projectors show (PROJ-11).
+    projectors show (PROJ-11). counters: where they count.
     """
     made = Reacting(
         stores.events,
@@ -235,6 +237,7 @@ def build(
         command_options=command_options,
         upcasters=upcasters,
         clock=clock,
+        counters=counters or Counters(),
     )
     requests = synchrony.requests
     requests.log, requests.notifications, requests.duties = (

@@ -21,7 +21,7 @@ from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
-from angzarr.rpc.services import Rpc, dlq_rpcs, history_rpcs, speculation_rpcs
+from angzarr.rpc.services import Rpc, dlq_rpcs, edition_rpcs, history_rpcs, speculation_rpcs
 from angzarr.rpc.store import StoreService
 
 LOOK_S_MIN: Final = 0.1
@@ -62,12 +62,14 @@ async def serve(
         endpoints={name: c.endpoint for name, c in parts.components.items()},
         clock=parts.clock,
         workers=parts.reacting,
+        counters=parts.counters,
     )
     store = _store_service(parts)
     rpcs = (
         *admin.rpcs(),
         *answered(parts),
         *(history_rpcs(parts.history) if parts.history else ()),
+        *(edition_rpcs(parts.editions) if parts.editions else ()),
     )
     watched = _Watched(parts.commands, parts.stores) if parts.commands else None
     server = Server(

@@ -234,7 +234,7 @@ async def test_replay_gives_the_state_as_an_any():
     state = Any.FromString(await replayed(Account, book(Deposited(5), Noted("a")).pages))
 
     assert state == Any(
-        type_url="json.angzarr.io/account.Account",
+        type_url=f"json.angzarr.io/{Account.table().states.shape}/account.Account",
         value=b'{"balance":5,"history":[5],"notes":{"a":1}}',
     )
 

@@ -11,6 +11,8 @@ import pytest
 
 from angzarr import errors, wire
 from angzarr.coordinators.consumers import ConsumerState
+from angzarr.coordinators.counters import Counters
+from angzarr.ports.components import CallContext
 from angzarr.ports.stores import StoreFacts
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.client_transport import GrpcTransport
@@ -113,6 +115,21 @@ async def test_status_tells_store_and_components(transport: GrpcTransport) -> No
     assert status.addresses[0].startswith("127.0.0.1:")
     found = {c.name: (c.endpoint, c.is_serving) for c in status.components}
     assert found["aggregate:account"] == ("tcp://a:1", True)
+
+
+@pytest.mark.spec("SNAP-14")
+async def test_status_tells_what_was_counted() -> None:
+    counters = Counters()
+    counters.add("snapshots.skipped")
+    admin = Admin(FakeStores(), counters=counters)  # type: ignore[arg-type]
+
+    status = wire.ServerStatus.FromString(await admin.rpcs()[1].unary(b"", CallContext()))
+
+    assert dict(status.counters) == {
+        "snapshots.failed": 0,
+        "snapshots.skipped": 1,
+        "snapshots.taken": 0,
+    }
 
 
 async def test_caller_from_another_machine_is_not_permitted(

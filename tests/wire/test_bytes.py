@@ -40,6 +40,7 @@ CLASSES: dict[str, type[Message]] = populate.messages_of(MODULES)
 ADDITIONS = (
     "admin_pb2",
     "dlq_pb2",
+    "edition_pb2",
     "history_pb2",
     "provenance_pb2",
     "reaction_pb2",

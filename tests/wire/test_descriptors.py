@@ -25,6 +25,7 @@ ADDITIONS = {
     for name in (
         "admin",
         "dlq",
+        "edition",
         "history",
         "provenance",
         "reaction",

@@ -190,6 +190,8 @@ async def _ask(address: str, locked: StoreLocked) -> Table | Text:
     for component in status.components:
         state = "serving" if component.is_serving else "not serving"
         table.add_row(component.name, f"{component.endpoint}, {state}")
+    for name, count in sorted(status.counters.items()):
+        table.add_row(name, f"{count:,} since the start")
     for consumer in status.consumers:
         table.add_row(consumer.name, Text(_progress(consumer)))
     return table

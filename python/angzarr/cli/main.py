@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from angzarr.cli import backup, dlq, doctor, events, projectors, restore, run, send, serve, state
+from angzarr.cli import (
+    backup,
+    dlq,
+    doctor,
+    events,
+    projectors,
+    restore,
+    run,
+    send,
+    serve,
+    snapshots,
+    state,
+)
 from angzarr.cli.outcome import EXIT_CODES
 from angzarr.version import version as version_of_package
 
@@ -25,6 +37,7 @@ for module in (serve, run, send, events, state, doctor, backup, restore):
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
 app.add_typer(projectors.app, name="projectors")
+app.add_typer(snapshots.app, name="snapshots")
 
 
 def _version(wanted: bool) -> None:

@@ -42,6 +42,7 @@ _WRONG: Final = (
     errors.InvalidInput,
     errors.UnknownDomain,
     errors.UnknownCascade,
+    errors.UnknownEdition,
     errors.UnknownDeadLetter,
 )
 _AWAY: Final = (errors.StoreUnavailable, errors.Overloaded)

@@ -2,9 +2,11 @@
 
 from angzarr.coordinators.command import CommandCoordinator
 from angzarr.coordinators.dead_letters import DlqAdmin
+from angzarr.coordinators.editions import EditionCoordinator
 from angzarr.coordinators.options import (
     Backoff,
     CommandOptions,
+    EditionOptions,
     QueryOptions,
     ReactionOptions,
     SnapshotOptions,
@@ -22,6 +24,8 @@ __all__ = [
     "CommandCoordinator",
     "CommandOptions",
     "DlqAdmin",
+    "EditionCoordinator",
+    "EditionOptions",
     "Means",
     "ProcessManagerCoordinator",
     "QueryCoordinator",

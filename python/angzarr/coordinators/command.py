@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from angzarr import wire
 from angzarr.coordinators import (
@@ -16,6 +17,7 @@ from angzarr.coordinators import (
 )
 from angzarr.coordinators.compensation import Compensations
 from angzarr.coordinators.conflicts import Conflicts
+from angzarr.coordinators.counters import Counters
 from angzarr.coordinators.external import External, PayloadReader
 from angzarr.coordinators.facts import Facts
 from angzarr.coordinators.history import History
@@ -64,10 +66,11 @@ class CommandCoordinator:
     """Serves commands, facts, speculation and compensation for the aggregates of one store.
 
     handlers: by domain; `components` of another coordinator share their slots with it. upcasters:
-    by domain, where there are any. payloads: reads what commands refer to. reactions: what SIMPLE
-    and CASCADE requests run after the append. sleep: waits between attempts, in seconds. Requests
-    and answers are encoded messages of the 0.3 protocol. Raises InvalidInput if snapshots are to be
-    taken of a remote handler that does not accept them (SNAP-9).
+    by domain, where there are any. payloads: reads what commands refer to. counters: where it
+    counts. reactions: what SIMPLE and CASCADE requests run after the append. sleep: waits between
+    attempts, in seconds. Requests and answers are encoded messages of the 0.3 protocol. Raises
+    InvalidInput if snapshots are to be taken of a remote handler that does not accept them
+    (SNAP-9).
     """
 
     def __init__(
@@ -80,6 +83,7 @@ class CommandCoordinator:
         clock: Clock | None = None,
         payloads: PayloadReader | None = None,
         reactions: Reactions | None = None,
+        counters: Counters | None = None,
         sleep: Sleep = real_sleep,
     ) -> None:
         self._options = options = options or CommandOptions()
@@ -96,7 +100,7 @@ class CommandCoordinator:
         }
         self._check_snapshots()
         views = Views(stores.events, upcasters or {})
-        self._pipeline = Pipeline(stores, views, Times(clock), options, sleep)
+        self._pipeline = Pipeline(stores, views, Times(clock), options, sleep, counters)
         self._conflicts = Conflicts(self._pipeline)
         self._external = External(payloads, stores.dead_letters, clock)
         self._reactions: Reactions = reactions or Synchronous(stores, clock)
@@ -106,7 +110,12 @@ class CommandCoordinator:
         self._speculation = Speculation(self._pipeline, past, self._external)
         self._history = History(stores.events, past, self._component)
         self._compensations = Compensations(self._pipeline, self._decide)
-        self._system = System(stores.events, clock)
+        self._system = System(stores, clock)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """What commands are loaded and appended with."""
+        return self._pipeline
 
     @property
     def components(self) -> Mapping[str, Component]:
@@ -286,7 +295,9 @@ class CommandCoordinator:
             raise await self._exhausted(call, conflict) from None
 
     async def _attempt(self, call: Call) -> bytes:
-        loaded = await self._pipeline.load(call)
+        return await self._pipeline.loaded(call, partial(self._on, call))
+
+    async def _on(self, call: Call, loaded: Loaded) -> bytes:
         verdict = Verdict.GO
         if not call.is_deferred:
             verdict = merge.check(call.strategy, call.expected, loaded.view.next_sequence)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from google.protobuf.message import DecodeError
 
@@ -75,7 +76,9 @@ class Compensations:
             ) from None
 
     async def _attempt(self, call: Call) -> bytes:
-        loaded = await self._pipeline.load(call)
+        return await self._pipeline.loaded(call, partial(self._on, call))
+
+    async def _on(self, call: Call, loaded: Loaded) -> bytes:
         answer = await self._pipeline.ask(call, loaded.view)
         response = books.parse(wire.BusinessResponse, answer)
         # An answer too long to be kept is rebuilt from its events, which are kept anyway.

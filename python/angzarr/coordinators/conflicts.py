@@ -11,8 +11,7 @@ from angzarr.coordinators import merge
 from angzarr.coordinators.merge import StateUnknown
 from angzarr.coordinators.pipeline import Call, Pipeline, storing
 from angzarr.coordinators.views import View
-from angzarr.cover import MAIN
-from angzarr.errors import CascadeConflict
+from angzarr.errors import CascadeConflict, SnapshotUnreadable
 from angzarr.ports.event_store import Book
 
 
@@ -28,13 +27,21 @@ class Conflicts:
         """Fields changed both by what came after the stamp and by `pages`; StateUnknown if that
         can't be told.
         """
+        return merge.overlap(*await self.changes(call, view, pages, call.expected))
+
+    async def changes(
+        self, call: Call, view: View, pages: Sequence[wire.EventPage], since: int
+    ) -> tuple[frozenset[str], frozenset[str]]:
+        """(theirs, mine): fields changed by the stream's pages from `since` on, and by `pages`
+        after them; StateUnknown if that can't be told.
+        """
         component, message = call.component, view.message
         snapshot = _snapshot(message)
         current = await merge.state(component, message.pages, snapshot, call.context)
-        earlier = await self._state_below(call, view, call.expected)
+        earlier = await self._state_below(call, view, since)
         after = await merge.state(component, [*message.pages, *pages], snapshot, call.context)
         diff = component.handler.diff
-        return merge.overlap(diff(earlier, current), diff(current, after))
+        return diff(earlier, current), diff(current, after)
 
     async def refuse_locked(self, call: Call, view: View, pages: Sequence[wire.EventPage]) -> None:
         """CascadeConflict if `pages` change what undecided cascades other than the call's own
@@ -95,7 +102,14 @@ class Conflicts:
             return await merge.state(
                 call.component, merge.below(message.pages, end), base, call.context
             )
-        base = await self._snapshot_below(call, end)
+        base = await self._pipeline.snapshot_below(call, end)
+        try:
+            return await self._state_on(call, base, end)
+        except SnapshotUnreadable as error:
+            self._pipeline.counters.skipped(call.cover, error)
+        return await self._state_on(call, None, end)
+
+    async def _state_on(self, call: Call, base: wire.Snapshot | None, end: int) -> bytes:
         start = base.sequence + 1 if base else 0
         with storing("load events"):
             book = await self._pipeline.events.load(
@@ -103,23 +117,6 @@ class Conflicts:
             )
             earlier = await self._pipeline.view(book, call)
         return await merge.state(call.component, earlier.message.pages, base, call.context)
-
-    async def _snapshot_below(self, call: Call, end: int) -> wire.Snapshot | None:
-        """The newest snapshot below `end`: the stream's own, else one of the inherited part of main
-        (SNAP-10).
-        """
-        if end == 0:
-            return None
-        snapshots = self._pipeline.stores.snapshots
-        with storing("load events"):
-            found = await snapshots.get_at(call.cover, end - 1)
-            if found is None and not call.cover.is_main:
-                pinned = await self._pipeline.events.divergence(call.cover)
-                branched = call.divergence if pinned is None else pinned
-                point = end if branched is None else min(end, branched)
-                if point:
-                    found = await snapshots.get_at(call.cover.on(MAIN), point - 1)
-        return None if found is None else wire.Snapshot.FromString(found)
 
 
 def _snapshot(book: wire.EventBook) -> wire.Snapshot | None:

@@ -105,7 +105,9 @@ class Decider:
         self._slots = Slots(manager.name, **bounds)
         self.component = Component(Refusals(manager), **bounds)
         times = Times(means.clock)
-        self.pipeline = Pipeline(means.stores, views, times, means.command_options, means.sleep)
+        self.pipeline = Pipeline(
+            means.stores, views, times, means.command_options, means.sleep, means.counters
+        )
         self._conflicts = Conflicts(self.pipeline)
 
     async def decide(self, trigger: Trigger, call: Call, loaded: Loaded, flow: Flow) -> Begun:

@@ -10,6 +10,7 @@ from angzarr.coordinators import books, validate
 from angzarr.coordinators.past import Past
 from angzarr.coordinators.pipeline import Call, storing
 from angzarr.coordinators.slots import Component
+from angzarr.coordinators.views import View
 from angzarr.cover import Cover
 from angzarr.errors import InvalidInput
 from angzarr.ports.components import CallContext
@@ -45,9 +46,13 @@ class History:
             context=context,
             divergence=validate.divergence(query.cover),
         )
-        view = await self._past.view(call, query.temporal if query.HasField("temporal") else None)
-        state = await self._past.state(call, view)
-        response = wire.StateResponse(next_sequence=view.next_sequence & books.UINT32_MASK)
+        point = query.temporal if query.HasField("temporal") else None
+
+        async def ask(view: View) -> tuple[bytes, int]:
+            return await self._past.state(call, view), view.next_sequence
+
+        state, following = await self._past.seen(call, point, ask)
+        response = wire.StateResponse(next_sequence=following & books.UINT32_MASK)
         response.cover.ParseFromString(books.cover_bytes(call.cover))
         if state:
             response.state.ParseFromString(state)

@@ -94,6 +94,19 @@ class QueryOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class EditionOptions:
+    """Bounds of EditionService: of its messages (QRY-11), and of a promotion (EDN-27).
+
+    promoted_streams, promoted_pages: streams of one promotion, and pages of one stream of it.
+    """
+
+    message_size_bytes: int = 10_240 * KIB
+    query_result_limit: int = 1_000
+    promoted_streams: int = 1_000
+    promoted_pages: int = 1_000
+
+
+@dataclass(frozen=True, slots=True)
 class StreamOptions:
     """Bounds of live streams (QRY-22). wait_s: how long one look at the log's tail blocks."""
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import TypeVar
 
 from angzarr import wire
 from angzarr.coordinators import merge, validate
@@ -12,6 +14,8 @@ from angzarr.coordinators.views import View
 from angzarr.errors import AngzarrError, HandlerFailed, InvalidInput
 from angzarr.ports.event_store import Book
 
+T = TypeVar("T")
+
 
 class Past:
     """Reads streams for their handlers, at their end or as of a point, and asks for states."""
@@ -19,16 +23,21 @@ class Past:
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
 
-    async def view(
-        self, call: Call, point: wire.TemporalQuery | None, *, is_within: bool = False
-    ) -> View:
-        """What the call's handler sees of the stream as of `point`; None is its end.
+    async def seen(
+        self,
+        call: Call,
+        point: wire.TemporalQuery | None,
+        use: Callable[[View], Awaitable[T]],
+        *,
+        is_within: bool = False,
+    ) -> T:
+        """`use` on what the call's handler sees of the stream as of `point`; None is its end.
 
         The view's next_sequence is that of the state, which new pages follow. is_within: a sequence
         above the head is InvalidInput (SPEC-4). Raises InvalidInput for an invalid time.
         """
         if point is None or point.WhichOneof("point_in_time") is None:
-            return (await self._pipeline.load(call)).view
+            return await self._pipeline.loaded(call, lambda loaded: use(loaded.view))
         with storing("load events"):
             book = await self._book(call, point)
             if is_within and point.HasField("as_of_sequence"):
@@ -37,7 +46,8 @@ class Past:
                     allowed = f"below {book.next_sequence}"
                     raise InvalidInput("point_in_time.as_of_sequence", allowed, last)
             end = wire.EventBook.FromString(book.data).next_sequence
-            return await self._pipeline.view(replace(book, next_sequence=end), call)
+            view = await self._pipeline.view(replace(book, next_sequence=end), call)
+        return await use(view)
 
     async def state(self, call: Call, view: View) -> bytes:
         """The encoded Any of the state after the view's pages; b"" for a stream without any.

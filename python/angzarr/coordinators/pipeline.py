@@ -13,11 +13,12 @@ from typing import Final, TypeVar
 
 from angzarr import wire
 from angzarr.coordinators import books, validate
+from angzarr.coordinators.counters import Counters
 from angzarr.coordinators.numbering import Times
 from angzarr.coordinators.options import CommandOptions
 from angzarr.coordinators.slots import Component
 from angzarr.coordinators.views import View, Views
-from angzarr.cover import Cover, Provenance
+from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import (
     AngzarrError,
     CascadeDecided,
@@ -25,6 +26,7 @@ from angzarr.errors import (
     DivergenceConflict,
     SequenceConflict,
     SequenceExhausted,
+    SnapshotUnreadable,
     StorageFailed,
     StoreUnavailable,
 )
@@ -124,23 +126,42 @@ class Pipeline:
     """The steps of an attempt, over the ports."""
 
     def __init__(
-        self, stores: Stores, views: Views, times: Times, options: CommandOptions, sleep: Sleep
+        self,
+        stores: Stores,
+        views: Views,
+        times: Times,
+        options: CommandOptions,
+        sleep: Sleep,
+        counters: Counters | None = None,
     ) -> None:
         self.stores = stores
         self.events = stores.events
         self.views = views
         self.times = times
         self.options = options
+        self.counters = counters or Counters()
         self._sleep = sleep
 
-    async def load(self, call: Call) -> Loaded:
+    async def loaded(self, call: Call, use: Callable[[Loaded], Awaitable[T]]) -> T:
+        """`use` on the stream as loaded; where its snapshot is no state of the handler's class as
+        it is now, once more on all of its pages (SNAP-14). Raises as `load`, and what `use` raises.
+        """
+        try:
+            return await use(await self.load(call))
+        except SnapshotUnreadable as error:
+            self.counters.skipped(call.cover, error)
+        return await use(await self.load(call, is_whole=True))
+
+    async def load(self, call: Call, *, is_whole: bool = False) -> Loaded:
         """The stream's current state for the call's handler (CMD-8); InvalidDivergence,
         DivergenceConflict.
+
+        is_whole: all pages, and no snapshot.
         """
         cover = call.cover
         with storing("load events"):
             is_fresh = await self._is_fresh(call)
-            if self.reads_snapshots(call.component, cover.domain):
+            if not is_whole and self.reads_snapshots(call.component, cover.domain):
                 book = await self.events.load_latest(cover, divergence=call.divergence)
             else:
                 book = await self.events.load(cover, divergence=call.divergence)
@@ -168,6 +189,33 @@ class Pipeline:
         """What the call's handler sees of a stored book."""
         own = (call.cascade_id,) if call.cascade_id else ()
         return await self.views.of(book, call.cover, call.context, own=own)
+
+    async def snapshot_below(self, call: Call, end: int) -> wire.Snapshot | None:
+        """The newest snapshot that holds pages below `end` only: the stream's own, else one of the
+        part that it inherits of main (SNAP-10).
+        """
+        if end == 0:
+            return None
+        with storing("load events"):
+            found = await self.stores.snapshots.get_at(call.cover, end - 1)
+            if found is None and not call.cover.is_main:
+                point = await self._inherited(call, end)
+                if point:
+                    found = await self.stores.snapshots.get_at(call.cover.on(MAIN), point - 1)
+        return None if found is None else wire.Snapshot.FromString(found)
+
+    async def _inherited(self, call: Call, end: int) -> int:
+        """How many of the first `end` pages are main's for sure: those below the divergences of the
+        edition and of what it is a branch of. A parent that was pinned later may have left earlier.
+        """
+        cover, requested = call.cover, call.divergence
+        while not cover.is_main:
+            pinned = await self.events.divergence(cover)
+            branched = requested if pinned is None else pinned
+            end = end if branched is None else min(end, branched)
+            record = await self.stores.editions.get(cover.edition)
+            cover, requested = cover.on(record.parent if record else MAIN), None
+        return end
 
     def reads_snapshots(self, component: Component, domain: str) -> bool:
         """Whether the handler is sent snapshots: it made some itself, or is known to take them

@@ -16,7 +16,7 @@ from angzarr.coordinators.decision import Begun, Decider, Trigger, Unanswered
 from angzarr.coordinators.flow import LOG_DELIVERY, Flow, Outcome
 from angzarr.coordinators.giving_up import Identity
 from angzarr.coordinators.outputs import Described, Source
-from angzarr.coordinators.pipeline import Call
+from angzarr.coordinators.pipeline import Call, Loaded
 from angzarr.coordinators.reaction import Means, Reaction
 from angzarr.coordinators.recorded import PARKED, OutputDuty
 from angzarr.coordinators.saga import Delivered, flow_of
@@ -114,16 +114,20 @@ class ProcessManagerCoordinator:
         flow = replace(LOG_DELIVERY, context=context)
         data = message.trigger.SerializeToString()
         trigger = await self._trigger(data, message.trigger, flow)
-        if message.HasField("process_state"):
-            state = message.process_state.SerializeToString()
-        else:
-            call = self._call(trigger, flow)
-            state = (await self._decider.pipeline.load(call)).view.data
         supplied = {
             domain: Described(b"", sequence)
             for domain, sequence in message.destination_sequences.items()
         }
-        response, _ = await self._decider.ask(trigger, state, flow, supplied)
+
+        async def ask(loaded: Loaded) -> wire.ProcessManagerHandleResponse:
+            answer, _ = await self._decider.ask(trigger, loaded.view.data, flow, supplied)
+            return answer
+
+        if message.HasField("process_state"):
+            state = message.process_state.SerializeToString()
+            response, _ = await self._decider.ask(trigger, state, flow, supplied)
+        else:
+            response = await self._decider.pipeline.loaded(self._call(trigger, flow), ask)
         for book in (*response.commands, *response.facts):
             outputs.complete(book.cover, trigger.base)
         if response.HasField("process_events"):
@@ -203,8 +207,11 @@ class ProcessManagerCoordinator:
             if await pipeline.accepted(call) is not None:
                 return await self._recorded(recorded.id_of(trigger.key))
             await pipeline.refuse_decided(call.cascade_id)
-            loaded = await pipeline.load(call)
-            return await self._decider.decide(trigger, call, loaded, flow)
+
+            async def decide(loaded: Loaded) -> Begun:
+                return await self._decider.decide(trigger, call, loaded, flow)
+
+            return await pipeline.loaded(call, decide)
 
         return await pipeline.attempts(flow.context, attempt)
 

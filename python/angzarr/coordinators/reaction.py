@@ -12,6 +12,7 @@ from typing import Final, Protocol
 
 from angzarr import wire
 from angzarr.coordinators import books, failures, names, provenance, refusals
+from angzarr.coordinators.counters import Counters
 from angzarr.coordinators.destinations import Destinations
 from angzarr.coordinators.failures import Meaning
 from angzarr.coordinators.flow import DEPTH, Executed, Flow, Outcome, Refused
@@ -61,6 +62,7 @@ class Means:
 
     commands: takes what they send, by domain, wherever it goes. worker: of the obligations in
     `stores`. upcasters: by source domain (UPC-2). sleep: waits between rounds, in seconds.
+    counters: where they count.
     """
 
     stores: Stores
@@ -73,6 +75,7 @@ class Means:
     upcasters: Mapping[str, Upcaster] = field(default_factory=dict[str, Upcaster])
     clock: Clock = field(default_factory=SystemClock)
     sleep: Sleep = real_sleep
+    counters: Counters = field(default_factory=Counters)
 
 
 class Reaction:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from functools import partial
 
 from angzarr import wire
 from angzarr.coordinators import books, merge
+from angzarr.coordinators.counters import SNAPSHOTS_FAILED, SNAPSHOTS_TAKEN
 from angzarr.coordinators.merge import StateUnknown
-from angzarr.coordinators.pipeline import Call, Pipeline
+from angzarr.coordinators.pipeline import Call, Loaded, Pipeline
 from angzarr.coordinators.views import View
 from angzarr.errors import AngzarrError
 
@@ -16,14 +18,11 @@ _log = logging.getLogger(__name__)
 
 
 class Snapshotter:
-    """Takes a snapshot when a stream has grown enough since its newest one. failures: how many were
-    not taken.
-    """
+    """Takes a snapshot when a stream has grown enough since its newest one."""
 
     def __init__(self, pipeline: Pipeline) -> None:
         self._pipeline = pipeline
         self._running: dict[tuple[str, str, bytes], asyncio.Task[None]] = {}
-        self.failures = 0
 
     def consider(self, call: Call, view: View, next_sequence: int) -> None:
         """Start taking one after an append to `view` that left the stream at `next_sequence`, if it
@@ -44,18 +43,24 @@ class Snapshotter:
         await asyncio.gather(*self._running.values())
 
     async def _take(self, call: Call) -> None:
-        cover = call.cover
+        counters = self._pipeline.counters
         try:
-            view = (await self._pipeline.load(call)).view
-            if not view.is_plain and await self._pipeline.events.pending(cover):
-                return  # it would hold what is undecided (SNAP-5)
-            message = view.message
-            base = message.snapshot if message.HasField("snapshot") else None
-            encoded = await merge.state(call.component, message.pages, base, call.context)
-            snapshot = wire.Snapshot(sequence=view.next_sequence - 1)
-            snapshot.state.ParseFromString(encoded)
-            policy = self._pipeline.options.snapshots_of(cover.domain).policy
-            await self._pipeline.stores.snapshots.put(cover, snapshot.SerializeToString(), policy)
+            if await self._pipeline.loaded(call, partial(self._on, call)):
+                counters.add(SNAPSHOTS_TAKEN)
         except (AngzarrError, StateUnknown) as error:
-            self.failures += 1
-            _log.warning("no snapshot of %s: %s", cover, error.__cause__ or error)
+            counters.add(SNAPSHOTS_FAILED)
+            _log.warning("no snapshot of %s: %s", call.cover, error.__cause__ or error)
+
+    async def _on(self, call: Call, loaded: Loaded) -> bool:
+        """Take one of the state; whether one may be taken."""
+        view, cover = loaded.view, call.cover
+        if not view.is_plain and await self._pipeline.events.pending(cover):
+            return False  # it would hold what is undecided (SNAP-5)
+        message = view.message
+        base = message.snapshot if message.HasField("snapshot") else None
+        encoded = await merge.state(call.component, message.pages, base, call.context)
+        snapshot = wire.Snapshot(sequence=view.next_sequence - 1)
+        snapshot.state.ParseFromString(encoded)
+        policy = self._pipeline.options.snapshots_of(cover.domain).policy
+        await self._pipeline.stores.snapshots.put(cover, snapshot.SerializeToString(), policy)
+        return True

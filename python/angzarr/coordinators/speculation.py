@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from angzarr import wire
 from angzarr.coordinators import books, numbering
 from angzarr.coordinators.external import External
 from angzarr.coordinators.past import Past
 from angzarr.coordinators.pipeline import Call, Pipeline
+from angzarr.coordinators.views import View
 from angzarr.errors import CommandRejected
 
 
@@ -21,7 +24,9 @@ class Speculation:
     async def run(self, call: Call, point: wire.TemporalQuery | None) -> bytes:
         """The EventBook that the call would lead to, encoded; `point` None is the latest state."""
         await self._external.resolve(call.command, call.component.name, keeps_letters=False)
-        view = await self._past.view(call, point, is_within=True)
+        return await self._past.seen(call, point, partial(self._on, call), is_within=True)
+
+    async def _on(self, call: Call, view: View) -> bytes:
         answer = await self._pipeline.ask(call, view)
         response = books.parse(wire.BusinessResponse, answer)
         if response.HasField("revocation"):

@@ -4,35 +4,30 @@ CAS-15).
 
 from __future__ import annotations
 
-import uuid
-from typing import Final
-
-from google.protobuf.message import Message
-
 from angzarr import wire
-from angzarr.coordinators import books, validate
+from angzarr.coordinators import audit, books, validate
+from angzarr.coordinators.audit import Audit
+from angzarr.coordinators.edition_deletion import EditionDeletion
 from angzarr.coordinators.pipeline import storing
 from angzarr.coordinators.resolution import resolve
-from angzarr.cover import NAMESPACE, Cover
+from angzarr.cover import Cover
 from angzarr.errors import (
     CascadeDecided,
     InvalidInput,
-    SequenceConflict,
     UnknownCascade,
 )
 from angzarr.ports.clock import Clock
-from angzarr.ports.event_store import COMMIT, ROLLBACK, EventStore
-
-AUDIT_TRIES: Final = 100
-"""Attempts at an audit page; only another audit of the very same thing can be in the way."""
+from angzarr.ports.event_store import COMMIT, ROLLBACK
+from angzarr.ports.stores import Stores
 
 
 class System:
-    """Handles them over an event store."""
+    """Handles them over the stores."""
 
-    def __init__(self, events: EventStore, clock: Clock) -> None:
-        self._events = events
-        self._clock = clock
+    def __init__(self, stores: Stores, clock: Clock) -> None:
+        self._events = stores.events
+        self._audit = Audit(stores.events, clock)
+        self._deletion = EditionDeletion(stores, clock)
 
     async def handle(self, command: wire.CommandBook, cover: Cover) -> bytes:
         """The encoded CommandResponse to a checked command of one page.
@@ -64,18 +59,12 @@ class System:
     async def _delete_edition(self, wanted: wire.DeleteEditionEvents, cover: Cover) -> bytes:
         validate.domain(wanted.domain, "domain")
         validate.edition(wanted.edition, "edition")
-        count = await self._events.delete_edition(wanted.domain, wanted.edition)
-        now_ns = self._clock.now_ns()
-        deleted = wire.EditionEventsDeleted(
-            edition=wanted.edition,
-            domain=wanted.domain,
-            deleted_count=count,
-            deleted_at=books.rfc3339(now_ns),
+        deleted = await self._deletion.in_domain(
+            wanted.edition, wanted.domain, cover.correlation_id
         )
-        stream = _audit_stream(wanted, wanted.edition, wanted.domain, cover)
-        page = await self._audit(deleted, stream, now_ns)
+        page = deleted.page
         return books.book_bytes(
-            stream, [page.SerializeToString()], next_sequence=page.header.sequence + 1
+            deleted.stream, [page.SerializeToString()], next_sequence=page.header.sequence + 1
         )
 
     async def _decide(
@@ -95,43 +84,12 @@ class System:
         decision = await events.decide_cascade(cascade_id, outcome, reason)
         if decision.outcome != outcome:
             raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
-        stream = _audit_stream(command, cascade_id, "", cover)
+        stream = audit.stream_of(command, cascade_id, "", cover.correlation_id)
         if known is None:
-            await self._audit(command, stream, self._clock.now_ns())
+            await self._audit.record(command, stream)
         markers: list[bytes] = []
         following = 0
         for resolved in await resolve(events, cascade_id, cover.correlation_id):
             markers.append(resolved.marker)
             following = resolved.sequence + 1
         return books.book_bytes(stream, markers, next_sequence=following)
-
-    async def _audit(self, event: Message, stream: Cover, now_ns: int) -> wire.EventPage:
-        """Append `event` to the audit stream; its page (EDN-16)."""
-        page = wire.EventPage(committed=True, created_at=books.timestamp(now_ns))
-        books.pack_framework(page, event)
-        for attempt in range(AUDIT_TRIES):
-            sequence = await self._events.next_sequence(stream)
-            page.header.sequence = sequence
-            try:
-                await self._events.append(
-                    stream, sequence, [page.SerializeToString(deterministic=True)]
-                )
-                break
-            except SequenceConflict:
-                if attempt == AUDIT_TRIES - 1:
-                    raise
-        return page
-
-
-def deletions(edition: str, domain: str) -> Cover:
-    """The audit stream of an edition's deletions in a domain: a page each (EDN-16)."""
-    return _audit_stream(wire.DeleteEditionEvents(), edition, domain, Cover("", b""))
-
-
-def _audit_stream(command: Message, subject: str, domain: str, cover: Cover) -> Cover:
-    name = f"{command.DESCRIPTOR.full_name}:{subject}:{domain}"
-    return Cover(
-        validate.SYSTEM,
-        uuid.uuid5(NAMESPACE, name).bytes,
-        correlation_id=cover.correlation_id,
-    )

@@ -17,15 +17,23 @@ from angzarr.errors import MissingExtra
 
 if TYPE_CHECKING:
     from angzarr.data.batch import Batch, Payloads
+    from angzarr.data.exploring import Exploration, Explored, explore
     from angzarr.data.fields import Field
+    from angzarr.data.playing import Branch
+    from angzarr.data.points import Point
     from angzarr.data.reading import Batches, batches, read, read_async
 
 __all__ = [
     "Batch",
     "Batches",
+    "Branch",
+    "Exploration",
+    "Explored",
     "Field",
     "Payloads",
+    "Point",
     "batches",
+    "explore",
     "read",
     "read_async",
 ]
@@ -35,9 +43,14 @@ _PACKAGES: Final = frozenset(("numpy", "pyarrow"))
 _LATER: Final = {
     "Batch": "batch",
     "Batches": "reading",
+    "Branch": "playing",
+    "Exploration": "exploring",
+    "Explored": "exploring",
     "Field": "fields",
     "Payloads": "batch",
+    "Point": "points",
     "batches": "reading",
+    "explore": "exploring",
     "read": "reading",
     "read_async": "reading",
 }

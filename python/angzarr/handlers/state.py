@@ -1,8 +1,9 @@
 """An aggregate's state as bytes, and what differs between two states (CMD-21).
 
 The state is the class's annotated fields, as JSON under the class's type name; or, where the only
-field is a protobuf message, that message. Fields that start with `_` are caches: they start at
-their defaults, are not encoded and not compared.
+field is a protobuf message, that message. The type URL says which fields there were (`shapes`).
+Fields that start with `_` are caches: they start at their defaults, are not encoded and not
+compared.
 """
 
 from __future__ import annotations
@@ -18,10 +19,12 @@ from typing import Final, Protocol, cast
 
 import msgspec
 from google.protobuf.any_pb2 import Any
+from google.protobuf.descriptor import Descriptor
 from google.protobuf.message import DecodeError, Message
 
 from angzarr import codec
 from angzarr.errors import CorruptData
+from angzarr.handlers import shapes
 
 ALL_FIELDS: Final = frozenset({"*"})
 _MISSING: Final = object()
@@ -31,6 +34,7 @@ class StateCodec(Protocol):
     """State objects of one aggregate ⇄ their bytes."""
 
     name: str
+    shape: str
     type_url: str
 
     def encode(self, state: object) -> bytes:
@@ -88,7 +92,6 @@ class JsonState:
 
     def __init__(self, cls: type, domain: str, hints: Mapping[str, object]) -> None:
         self.name = codec.type_name(cls, domain)
-        self.type_url = codec.JSON_PREFIX + self.name
         self._cls = cls
         self._names = tuple(hints)
         for name, hint in hints.items():
@@ -99,6 +102,8 @@ class JsonState:
         fields = [(name, hint, _shape_default(cls, name)) for name, hint in hints.items()]
         self._shape: Untyped = msgspec.defstruct(cls.__name__, fields)
         self._decoder: msgspec.json.Decoder[Untyped] = msgspec.json.Decoder(self._shape)
+        self.shape = shapes.of_struct(self._shape)
+        self.type_url = f"{codec.JSON_PREFIX}{self.shape}/{self.name}"
 
     def encode(self, state: object) -> bytes:
         value = msgspec.json.encode(self._shape(*[getattr(state, name) for name in self._names]))
@@ -124,7 +129,8 @@ class MessageState:
 
     def __init__(self, cls: type, field: str, message: type[Message]) -> None:
         self.name = message.DESCRIPTOR.full_name
-        self.type_url = codec.PROTOBUF_PREFIX + self.name
+        self.shape = shapes.of_message(cast("Descriptor", message.DESCRIPTOR))
+        self.type_url = f"{codec.PROTOBUF_PREFIX}{self.shape}/{self.name}"
         self._cls = cls
         self._field = field
         self._message = message
@@ -140,10 +146,16 @@ class MessageState:
 
 
 def read_state(states: StateCodec, packed: Any, where: str) -> object:
-    """The state in `packed`. Raises CorruptData, naming `where`, if it is no such state."""
+    """The state in `packed`. Raises CorruptData, naming `where`, if it is no such state, or one
+    that the class encoded when it had other fields: a field that was added since would be at its
+    default, whatever the events say of it.
+    """
     name = codec.full_name(packed.type_url)
     if name != states.name:
         raise CorruptData(where, name or "no type", states.name)
+    shape = shapes.of_url(packed.type_url)
+    if shape not in ("", states.shape):
+        raise CorruptData(where, f"{name} with other fields", states.name)
     try:
         return states.decode(packed.value)
     except codec.DECODE_ERRORS as error:

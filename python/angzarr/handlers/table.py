@@ -11,7 +11,7 @@ from typing import Final, cast
 
 from angzarr import codec, wire
 from angzarr.codec import PayloadType
-from angzarr.errors import CorruptData, HandlerFailed
+from angzarr.errors import CorruptData, HandlerFailed, SnapshotUnreadable
 from angzarr.handlers.annotations import (
     UNSAID,
     Handler,
@@ -87,14 +87,24 @@ class HandlerTable:
     def load(self, snapshot: wire.Snapshot | None, pages: Iterable[wire.EventPage]) -> Untyped:
         """The state after `pages`, those that the snapshot holds left out.
 
-        Raises CorruptData for a snapshot of another type or a payload that does not parse,
-        HandlerFailed if an `@applies` method raises.
+        Raises SnapshotUnreadable for a snapshot of another class, or of this one as it was before
+        its fields changed, CorruptData for a payload that does not parse, HandlerFailed if an
+        `@applies` method raises.
         """
         if snapshot is None:
             return self.fold(self.initial(), pages)
-        where = f"the snapshot at {snapshot.sequence} of a stream of {self.domain}"
-        state = read_state(self.states, snapshot.state, where)
+        state = self._read(snapshot)
         return self.fold(state, [p for p in pages if p.header.sequence > snapshot.sequence])
+
+    def _read(self, snapshot: wire.Snapshot) -> Untyped:
+        where = f"the snapshot at {snapshot.sequence} of a stream of {self.domain}"
+        try:
+            return read_state(self.states, snapshot.state, where)
+        except CorruptData as error:
+            raise SnapshotUnreadable(error.where, error.found, error.wanted) from error
+        except Exception as error:  # the class's own, of its __post_init__
+            why = f"a state that the class refuses ({error})"
+            raise SnapshotUnreadable(where, why, self.states.name) from error
 
     def fold(self, state: Untyped, pages: Iterable[wire.EventPage]) -> Untyped:
         """`state` changed by `pages` in order; types that the class does not apply are skipped.

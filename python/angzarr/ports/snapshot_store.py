@@ -34,6 +34,12 @@ class SnapshotStore(Protocol):
         """
         ...
 
+    async def delete_all(self, domain: str, edition: str | None = None) -> int:
+        """Remove the snapshots of all streams of the domain, on exactly this edition, on all of
+        them for None; how many there were. In one step for each edition.
+        """
+        ...
+
     async def delete(self, cover: Cover) -> int:
         """Remove all of the stream's snapshots; how many there were."""
         ...

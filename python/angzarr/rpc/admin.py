@@ -14,6 +14,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from angzarr import wire
 from angzarr.coordinators.consumers import ConsumerState
+from angzarr.coordinators.counters import Counters
+from angzarr.coordinators.snapshot_admin import SnapshotAdmin
 from angzarr.errors import InvalidInput
 from angzarr.ports.clock import Clock, SystemClock
 from angzarr.ports.components import CallContext
@@ -47,7 +49,7 @@ class Admin:
     """Answers AdminService.
 
     endpoints: `local` or an address by component name. Addresses and states come from `attach`.
-    workers: None where nothing follows the log.
+    workers: None where nothing follows the log. counters: what GetStatus tells of.
     """
 
     def __init__(
@@ -57,12 +59,15 @@ class Admin:
         endpoints: Mapping[str, str] | None = None,
         clock: Clock | None = None,
         workers: Workers | None = None,
+        counters: Counters | None = None,
     ) -> None:
         self._stores = stores
+        self._snapshots = SnapshotAdmin(stores)
         self._endpoints = dict(endpoints or {})
         self._started_ns = (clock or SystemClock()).now_ns()
         self._states: States = lambda: ((), {})
         self._workers = workers
+        self._counters = counters or Counters()
 
     def attach(self, states: States) -> None:
         """Take the server's addresses and the states of its names from `states`."""
@@ -74,6 +79,18 @@ class Admin:
             Rpc(service=SERVICE, method="Backup", stream=self._backup, is_local_only=True),
             Rpc(service=SERVICE, method="GetStatus", unary=self._get_status, is_local_only=True),
             Rpc(service=SERVICE, method="ReplayProjector", stream=self._replay, is_local_only=True),
+            Rpc(
+                service=SERVICE,
+                method="ListSnapshots",
+                stream=self._snapshots.list_snapshots,
+                is_local_only=True,
+            ),
+            Rpc(
+                service=SERVICE,
+                method="DeleteSnapshots",
+                unary=self._snapshots.delete_snapshots,
+                is_local_only=True,
+            ),
         )
 
     async def _backup(self, request: bytes, _context: CallContext) -> AsyncIterator[bytes]:
@@ -139,6 +156,7 @@ class Admin:
                 )
                 for name, state in consumers.items()
             ],
+            counters=self._counters.values(),
         )
         return status.SerializeToString()
 

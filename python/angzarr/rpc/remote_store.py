@@ -279,6 +279,9 @@ class RemoteSnapshots:
     async def delete(self, cover: Cover) -> int:
         return await self._ask("snapshots.delete", cover)
 
+    async def delete_all(self, domain: str, edition: str | None = None) -> int:
+        return await self._ask("snapshots.delete_all", domain, edition)
+
 
 class RemotePositions:
     """The position store; its methods are the port's."""

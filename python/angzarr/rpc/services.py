@@ -21,6 +21,7 @@ QUERIES: Final = "angzarr.EventQueryService"
 HISTORY: Final = "angzarr.HistoryService"
 STREAMS: Final = "angzarr.EventStreamService"
 DEAD_LETTERS: Final = "angzarr.DlqAdminService"
+EDITIONS: Final = "angzarr.EditionService"
 PROJECTORS: Final = "angzarr.ProjectorCoordinatorService"
 SAGAS: Final = "angzarr.SagaCoordinatorService"
 PROCESS_MANAGERS: Final = "angzarr.ProcessManagerCoordinatorService"
@@ -109,6 +110,18 @@ class DeadLetters(Protocol):
     async def delete_letter(self, request: bytes, context: CallContext) -> bytes: ...
     async def replay(self, request: bytes, context: CallContext) -> bytes: ...
     async def redeliver(self, request: bytes, context: CallContext) -> bytes: ...
+
+
+class Editions(Protocol):
+    """What answers EditionService."""
+
+    async def declare(self, request: bytes, context: CallContext) -> bytes: ...
+    async def get(self, request: bytes, context: CallContext) -> bytes: ...
+    def list_editions(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]: ...
+    def list_branches(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]: ...
+    async def delete(self, request: bytes, context: CallContext) -> bytes: ...
+    def diff(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]: ...
+    def promote(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]: ...
 
 
 class Exchange(Protocol):
@@ -215,6 +228,19 @@ def dlq_rpcs(letters: DeadLetters) -> tuple[Rpc, ...]:
         Rpc(service=DEAD_LETTERS, method="Delete", unary=letters.delete_letter),
         Rpc(service=DEAD_LETTERS, method="Replay", unary=letters.replay),
         Rpc(service=DEAD_LETTERS, method="Redeliver", unary=letters.redeliver),
+    )
+
+
+def edition_rpcs(editions: Editions) -> tuple[Rpc, ...]:
+    """The methods of EditionService."""
+    return (
+        Rpc(service=EDITIONS, method="Declare", unary=editions.declare),
+        Rpc(service=EDITIONS, method="Get", unary=editions.get),
+        Rpc(service=EDITIONS, method="List", stream=editions.list_editions),
+        Rpc(service=EDITIONS, method="ListBranches", stream=editions.list_branches),
+        Rpc(service=EDITIONS, method="Delete", unary=editions.delete),
+        Rpc(service=EDITIONS, method="Diff", stream=editions.diff),
+        Rpc(service=EDITIONS, method="Promote", stream=editions.promote),
     )
 
 

@@ -125,6 +125,8 @@ def _not_found(facts: Facts) -> errors.AngzarrError | None:
         return errors.UnknownDomain(found[1])
     if found := re.match(r"Unknown cascade (\S+)", facts.message):
         return errors.UnknownCascade(found[1])
+    if found := re.match(r"Unknown edition (\S+)", facts.message):
+        return errors.UnknownEdition(found[1])
     if found := re.match(r"Unknown dead letter (.*)", facts.message):
         return errors.UnknownDeadLetter(found[1])
     return None

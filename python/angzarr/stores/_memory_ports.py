@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
-from angzarr.cover import Cover
+from angzarr.cover import MAIN, Cover
 from angzarr.ports.clock import Clock
 from angzarr.ports.dead_letters import DeadLetter
 from angzarr.ports.event_store import Limits, Obligation, SnapshotPolicy
@@ -55,6 +55,12 @@ class MemorySnapshots:
     async def delete(self, cover: Cover) -> int:
         with self._serving():
             return len(self._streams.pop(_rules.stream_of(cover), {}))
+
+    async def delete_all(self, domain: str, edition: str | None = None) -> int:
+        with self._serving():
+            wanted = None if edition is None else edition or MAIN
+            found = [key for key in self._streams if key[0] == domain and wanted in (None, key[1])]
+            return sum(len(self._streams.pop(key)) for key in found)
 
     def at(self, stream_key: StreamKey, sequence: int | None) -> tuple[int, bytes] | None:
         """The newest, or the newest at or below `sequence`, with its own sequence."""

@@ -117,6 +117,15 @@ class LentStreams(Streams):
             for root in await self._lender.base.events.roots(domain, edition):
                 await self.fetch((domain, edition, root))
 
+    async def fetch_domain(self, domain: str, edition: str | None) -> list[Cover]:
+        """Take over every stream of the domain, on one edition or on all of them; their covers."""
+        events = self._lender.base.events
+        names = [edition or MAIN] if edition is not None else await events.editions(domain)
+        for name in names:
+            await self.fetch_edition(domain, name)
+        keys = [key for key in self.by_key if key[0] == domain and key[1] in names]
+        return [_pages.cover_of(key) for key in keys]
+
     def lent_of(self, edition: str) -> list[LentStream]:
         """Streams of the edition that come from the base, as far as they were looked at."""
         found = (stream for key, stream in self.by_key.items() if key[1] == edition)
@@ -178,6 +187,17 @@ class LentSnapshots(MemorySnapshots):
     async def delete(self, cover: Cover) -> int:
         await self.take_over(cover)
         return await super().delete(cover)
+
+    async def delete_all(self, domain: str, edition: str | None = None) -> int:
+        assert self.streams is not None
+        for cover in await self.streams.fetch_domain(domain, edition):
+            await self.take_over(cover)
+        if edition is None:  # what branches have inherited is main's, and goes with that
+            inherited = [key for key in self._streams if key[0] == domain and key[1][-1] == "/"]
+            for key in inherited:
+                del self._streams[key]
+                self._ends.pop(key, None)
+        return await super().delete_all(domain, edition)
 
     def at(self, stream_key: StreamKey, sequence: int | None) -> tuple[int, bytes] | None:
         found = super().at(stream_key, sequence)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from angzarr.cover import Cover
+from angzarr.cover import MAIN, Cover
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import Limits, SnapshotPolicy
 from angzarr.stores import _pages, _records, _rules
@@ -118,16 +118,29 @@ class DictSnapshots:
         with self._shared.lock:
             self._db.check()
             prefix = self._shared.prefix(_rules.stream_of(cover))
-            if prefix is None:
-                return 0
-            batch = self._db.batch()
-            begin = keys.SNAPSHOT + prefix
-            stored = [key for key, _ in self._db.items(begin, begin + b"\xff")]
-            for key in stored:
-                batch.delete(key)
-            if stored:
-                self._shared.write(batch)
-            return len(stored)
+            return 0 if prefix is None else self._delete_below(prefix)
+
+    async def delete_all(self, domain: str, edition: str | None = None) -> int:
+        with self._shared.lock:
+            self._db.check()
+            wanted = None if edition is None else edition or MAIN
+            timelines = [
+                timeline
+                for timeline, (of, name) in self._shared.names.items()
+                if of == domain and wanted in (None, name)
+            ]
+            return sum(map(self._delete_below, timelines))
+
+    def _delete_below(self, prefix: bytes) -> int:
+        """Delete the snapshots of a stream, or of a whole timeline, under the lock; their count."""
+        batch = self._db.batch()
+        begin = keys.SNAPSHOT + prefix
+        stored = [key for key, _ in self._db.items(begin, begin + b"\xff" * 25)]
+        for key in stored:
+            batch.delete(key)
+        if stored:
+            self._shared.write(batch)
+        return len(stored)
 
     def at(self, prefix: bytes | None, sequence: int) -> tuple[int, bytes] | None:
         """The newest at or below `sequence`, with its own sequence."""

@@ -333,6 +333,61 @@ class SnapshotStoreContract(StoreContract):
 
         assert await kept(snapshots) == [3]
 
+    @pytest.mark.spec("SNAP-12", "STO-48")
+    async def test_all_of_a_domain_are_deleted_and_counted(self, snapshots: SnapshotStore) -> None:
+        for cover in (ALICE, *OTHERS.values()):
+            await snapshots.put(cover, snapshot(3, retention=PERSIST))
+            await snapshots.put(cover, snapshot(5))
+
+        assert await snapshots.delete_all(ALICE.domain) == 6
+        assert await kept(snapshots) == []
+        assert await kept(snapshots, OTHERS["root"]) == []
+        assert await kept(snapshots, OTHERS["edition"]) == []
+        assert await kept(snapshots, OTHERS["domain"]) == [3, 5]
+
+    @pytest.mark.spec("SNAP-12", "STO-48", "WIRE-7")
+    @pytest.mark.parametrize("main", ["", "angzarr"])
+    async def test_all_of_an_edition_are_deleted_alone(
+        self, snapshots: SnapshotStore, main: str
+    ) -> None:
+        for cover in (ALICE, *OTHERS.values()):
+            await snapshots.put(cover, snapshot(3))
+
+        assert await snapshots.delete_all(ALICE.domain, "whatif") == 1
+        assert await kept(snapshots, OTHERS["edition"]) == []
+        assert await snapshots.delete_all(ALICE.domain, main) == 2
+
+    @pytest.mark.spec("SNAP-12", "STO-48")
+    async def test_deleting_all_of_an_unknown_domain_counts_zero(
+        self, snapshots: SnapshotStore
+    ) -> None:
+        await put(snapshots, 3)
+
+        assert await snapshots.delete_all("nobody") == 0
+        assert await snapshots.delete_all("nobody", "whatif") == 0
+
+    @pytest.mark.spec("SNAP-12")
+    async def test_deleted_with_all_a_snapshot_is_no_base_of_a_read(self, stores: Stores) -> None:
+        await given_pages(stores.events, ALICE, 5)
+        await stores.snapshots.put(ALICE, snapshot(3))
+        assert wire.EventBook.FromString((await stores.events.load_latest(ALICE)).data).snapshot
+
+        await stores.snapshots.delete_all(ALICE.domain)
+
+        book = wire.EventBook.FromString((await stores.events.load_latest(ALICE)).data)
+        assert (book.HasField("snapshot"), len(book.pages)) == (False, 5)
+
+    @pytest.mark.spec("SNAP-12")
+    async def test_after_all_were_deleted_snapshots_are_taken_again(
+        self, snapshots: SnapshotStore
+    ) -> None:
+        await put(snapshots, 9)
+        await snapshots.delete_all(ALICE.domain)
+
+        await put(snapshots, 3)
+
+        assert await kept(snapshots) == [3]
+
     @pytest.mark.spec("STO-48")
     @pytest.mark.parametrize("size_bytes", [100 * 1024, 4 * 1024 * 1024])
     async def test_a_large_state_is_kept(self, snapshots: SnapshotStore, size_bytes: int) -> None:
