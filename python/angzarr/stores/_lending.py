@@ -74,7 +74,8 @@ class Lender:
         return self._position
 
     async def stream(self, key: StreamKey) -> LentStream | None:
-        """The stream as it was; None where nothing had been written to exactly this edition."""
+        """The stream as it was; None where the log had no page of exactly this edition: a branch
+        that has begun since then followed its parent at that moment (EDN-4)."""
         cover = _pages.cover_of(key)
         divergence = 0
         if not cover.is_main:
@@ -85,9 +86,9 @@ class Lender:
             divergence = pinned
         end = await self._length(cover)
         await self.guard(cover)
-        if not end and cover.is_main:
+        if end <= divergence:
             return None
-        stream = lent_stream(cover, min(divergence, end), end, self.head)
+        stream = lent_stream(cover, divergence, end, self.head)
         for part in stream.parts:
             part.fetch = partial(self._fill, stream)
         stream.fetch_length = partial(self._fill_length, stream)

@@ -154,6 +154,12 @@ def lent_stream(cover: Cover, divergence: int, end: int, head: int) -> LentStrea
 
 
 def inherited_key(key: StreamKey) -> StreamKey:
-    """What the part of a lent branch goes by that it has inherited; no stream is called so."""
+    """What the part of a lent branch goes by that it has inherited, unless it is known whose that
+    is; no stream is called so."""
     domain, edition, root = key
     return domain, f"{edition}/", root
+
+
+def is_made_up(key: StreamKey) -> bool:
+    """Whether it is one of `inherited_key`."""
+    return key[1].endswith("/")

@@ -158,7 +158,7 @@ class OverlayEvents(MemoryEvents):
         if isinstance(stream, LentStream) and stream.last is not None:
             with self._serving():
                 _rules.branch_point(cover, stream.base, divergence, 0)
-                if not self._lent_snapshots.has_own(key, stream.end):
+                if not self._lent_snapshots.is_changed(stream):
                     return _latest(cover, stream, stream.last)
         return await lending(partial(super().load_latest, cover, divergence=divergence))
 
@@ -227,9 +227,10 @@ class OverlayEvents(MemoryEvents):
         return await lending(partial(super().resolve_cascade, cover, cascade_id))
 
     async def tail(self, after: int, *, limit: int = 256, wait_s: float = 0.0) -> list[LogEntry]:
-        if after < self._lender.head and (entries := await self._lent_entries(after, limit)):
-            return entries
-        return await super().tail(after, limit=limit, wait_s=wait_s)
+        entries = await self._lent_entries(after, limit) if after < self._lender.head else []
+        if not entries:
+            return await super().tail(after, limit=limit, wait_s=wait_s)
+        return entries + await super().tail(after, limit=limit - len(entries))
 
     async def scan(
         self,
@@ -259,16 +260,16 @@ class OverlayEvents(MemoryEvents):
 
     async def _lent_entries(self, after: int, limit: int) -> list[LogEntry]:
         """The base's entries that there are of lent pages; with what is left of their pages."""
-        while True:
-            logged = await self._lender.logged(after, limit)
-            found: list[LogEntry] = []
+        found: list[LogEntry] = []
+        while logged := await self._lender.logged(after, limit - len(found)):
             for entry in logged:
                 shown = await self._shown(entry)
                 if shown is not None:
                     found.append(shown)
-            if found or not logged:
-                return found
             after = logged[-1].position
+            if len(found) == limit:
+                break
+        return found
 
     async def _shown(self, entry: LogEntry) -> LogEntry | None:
         book = wire.EventBook.FromString(entry.book)

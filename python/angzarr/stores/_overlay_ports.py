@@ -15,7 +15,7 @@ from angzarr.ports.event_store import Limits, SnapshotPolicy
 from angzarr.stores import _pages, _rules
 from angzarr.stores._declared import DeclaredEditions
 from angzarr.stores._lending import Lender
-from angzarr.stores._lent import LentStream, Missing, inherited_key, lending
+from angzarr.stores._lent import LentStream, Missing, is_made_up, lending
 from angzarr.stores._memory_editions import MemoryEditions
 from angzarr.stores._memory_ports import MemoryPositions, MemorySnapshots, StoredSnapshot
 from angzarr.stores._memory_streams import Stream, StreamKey, Streams
@@ -93,14 +93,21 @@ class LentStreams(Streams):
             raise Missing(partial(self.fetch, key, reads_end=True))
         return self.by_key.get(key)
 
+    def need(self, key: StreamKey) -> None:
+        """Missing, unless the stream was looked at; what was inherited in ways that no port tells
+        is no stream."""
+        if key not in self._asked and not is_made_up(key):
+            raise Missing(partial(self.fetch, key))
+
     async def fetch(self, key: StreamKey, *, reads_end: bool = False) -> None:
         """Take over the stream; reads_end: what a command needs of it, too."""
         if key in self._asked:
             return
         stream = None if key[:2] in self._gone else await self._lender.stream(key)
-        below: Cover | None = None
         if stream is not None:
             below = await self._below(stream)
+            if below is not None:
+                stream.inherited = [s._replace(key=below.stream) for s in stream.inherited]
             if reads_end:
                 await self._lender.read_end(stream, below)
         if key in self._asked:
@@ -109,7 +116,7 @@ class LentStreams(Streams):
         if stream is not None:
             self.by_key[key] = stream
             self._add_usage(key[1], stream.end - stream.base, 0)
-            self._snapshots.lend(stream, below)
+            self._snapshots.lend(stream)
 
     async def fetch_edition(self, domain: str, edition: str) -> None:
         """Take over every stream of the edition in the domain."""
@@ -168,6 +175,7 @@ class LentSnapshots(MemorySnapshots):
         self._lender = lender
         self._ends: dict[StreamKey, tuple[Cover, int]] = {}
         self._asked: set[tuple[StreamKey, int]] = set()
+        self._changed: set[StreamKey] = set()
         self.streams: LentStreams | None = None
 
     async def get(self, cover: Cover) -> bytes | None:
@@ -192,16 +200,13 @@ class LentSnapshots(MemorySnapshots):
         assert self.streams is not None
         for cover in await self.streams.fetch_domain(domain, edition):
             await self.take_over(cover)
-        if edition is None:  # what branches have inherited is main's, and goes with that
-            inherited = [key for key in self._streams if key[0] == domain and key[1][-1] == "/"]
-            for key in inherited:
-                del self._streams[key]
-                self._ends.pop(key, None)
         return await super().delete_all(domain, edition)
 
     def at(self, stream_key: StreamKey, sequence: int | None) -> tuple[int, bytes] | None:
         found = super().at(stream_key, sequence)
         if stream_key not in self._ends:
+            assert self.streams is not None
+            self.streams.need(stream_key)
             return found
         cover, end = self._ends[stream_key]
         highest = end - 1 if sequence is None else min(sequence, end - 1)
@@ -210,24 +215,37 @@ class LentSnapshots(MemorySnapshots):
             raise Missing(partial(self._fetch, stream_key, cover, highest))
         return found
 
-    def lend(self, stream: LentStream, below: Cover | None) -> None:
-        """Look for the stream's snapshots in the base from now on; its newest one may be known.
-
-        below: where those of its inherited part are; None where no port tells.
-        """
-        key, below_key = stream.cover.stream, inherited_key(stream.cover.stream)
+    def lend(self, stream: LentStream) -> None:
+        """Look for the stream's snapshots in the base from now on; its newest one may be known."""
+        key = stream.cover.stream
         self._ends[key] = stream.cover, stream.end
-        if below is not None:
-            self._ends[below_key] = below, stream.base
-        if stream.last is not None:
-            self._asked |= {(key, stream.end - 1), (below_key, stream.base - 1)}
-            if stream.last.snapshot is not None:
-                is_own = stream.last.start > stream.base
-                self._keep(key if is_own else below_key, stream.last.snapshot)
+        last = stream.last
+        if last is None:
+            return
+        if last.snapshot is None:
+            ends = {(below.key, below.stop - 1) for below in stream.inherited}
+            self._asked |= {(key, stream.end - 1), *ends}
+        elif last.start > stream.base:  # else it may be that of what was inherited, or its own
+            self._asked.add((key, stream.end - 1))
+            if key not in self._changed:
+                self._keep(key, last.snapshot)
 
-    def has_own(self, key: StreamKey, end: int) -> bool:
-        """Whether there is one of page `end` or a later one, or some were removed."""
-        return key not in self._ends or any(n >= end for n in self._streams.get(key, ()))
+    def is_changed(self, stream: LentStream) -> bool:
+        """Whether any of the snapshots of the stream, or of what it has inherited, are not the
+        base's."""
+        keys = stream.cover.stream, *(stretch.key for stretch in stream.inherited)
+        return not self._changed.isdisjoint(keys)
+
+    def store(
+        self,
+        stream_key: StreamKey,
+        data: bytes,
+        sequence: int,
+        retention: int,
+        policy: SnapshotPolicy,
+    ) -> None:
+        self._changed.add(stream_key)
+        super().store(stream_key, data, sequence, retention, policy)
 
     async def take_over(self, cover: Cover) -> None:
         """Have all of the stream's own snapshots here, since some will be removed."""
@@ -237,6 +255,7 @@ class LentSnapshots(MemorySnapshots):
         while end and (found := await self._lender.snapshot(asked, end - 1)) is not None:
             end = self._keep(key, found)
         self._ends.pop(key, None)
+        self._changed.add(key)
 
     def drop_edition(self, domain: str, edition: str) -> None:
         super().drop_edition(domain, edition)
