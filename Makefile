@@ -21,7 +21,7 @@ setup: $(VENV)/.ready
 native: setup  ## build the engine into the environment
 	$(BIN)/python .ci/native.py develop
 
-demo: native  ## play poker hands, and move money between accounts, while processes are killed
+demo: native  ## play poker hands, ask what if, and move money between accounts, while processes are killed
 	$(BIN)/python -m angzarr.examples.holdem.demo
 	$(BIN)/python -m angzarr.examples.bank.demo
 

@@ -15,14 +15,14 @@ from importlib import metadata
 from rich.console import Console
 from rich.table import Table
 
-from benches import bus, commands, hops, page, projections, rpc, stores
+from benches import bus, commands, data, editions, hops, page, projections, rpc, stores
 from benches.harness import measure
 from benches.plots import draw
 
 HERE = pathlib.Path(__file__).resolve().parent
 LATEST = HERE / "results" / "latest.json"
 PAGES = HERE.parent / "docs" / "benchmarks"
-MODULES = (stores, commands, rpc, hops, projections, bus)
+MODULES = (stores, commands, rpc, hops, projections, bus, editions, data)
 BENCHES = {bench.id: bench for module in MODULES for bench in module.BENCHES}
 PACKAGES = ("angzarr", "grpcio", "protobuf", "rocksdict", "umadb", "eventsourcing", "asyncpg")
 

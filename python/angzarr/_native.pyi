@@ -27,6 +27,8 @@ Only if: what follows, up to the next 3 or 4, is done only if the record has the
 that there is no record. Anyway ends that; its other parts are ignored, as is a delete's value."""
 _Decision: TypeAlias = tuple[str, str, str, int]
 """Cascade id, COMMIT or ROLLBACK, reason, when."""
+_Edition: TypeAlias = tuple[str, str, int, int, int, int]
+"""The fields of an EditionRecord in their order."""
 
 _Call: TypeAlias = tuple[int, int, bytes | None, int | None, dict[str, str | bytes], str]
 """Id, index of the method, request (None if there are many), deadline by time.monotonic_ns(),
@@ -73,6 +75,16 @@ class Change:
     @staticmethod
     def delete_edition(domain: str, edition: str) -> Change:
         """EventStore.delete_edition. Outcome: the count of its pages."""
+
+    @staticmethod
+    def declare_edition(
+        name: str, parent: str, now_ns: int, expires_at_ns: int, max_pages: int, max_bytes: int
+    ) -> Change:
+        """EditionStore.declare. Outcome: the record in force."""
+
+    @staticmethod
+    def forget_edition(name: str) -> Change:
+        """EditionStore.forget. Outcome: whether there was one."""
 
     @staticmethod
     def put_snapshot(
@@ -258,6 +270,20 @@ class Store:
 
     def editions(self, domain: str) -> list[str]:
         """EventStore.editions."""
+
+    def edition(self, name: str) -> _Edition | None:
+        """EditionStore.get."""
+
+    def declared(self) -> list[_Edition]:
+        """EditionStore.list."""
+
+    def usage(self, edition: str) -> tuple[int, int]:
+        """EditionStore.usage: count of pages, and their bytes."""
+
+    def branches(
+        self, domain: str, edition: str, after: bytes, limit: int
+    ) -> list[tuple[bytes, int, int]]:
+        """EditionStore.branches as (root, divergence, next_sequence)."""
 
     def by_correlation(
         self, correlation_id: str, domain: str | None, edition: str | None

@@ -4,7 +4,7 @@ elsewhere.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from angzarr.components import COORDINATOR, Component, parse_endpoint
@@ -16,9 +16,12 @@ from angzarr.coordinators.destinations import (
     RoutedDestinations,
     StoreDestinations,
 )
+from angzarr.coordinators.editions import Elsewhere as EditionsElsewhere
+from angzarr.coordinators.lineage import Lineage
 from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.local import LocalCommandHandler
+from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.upcaster import LocalUpcaster, Upcaster
 from angzarr.parts import Definition, Parts
 from angzarr.ports.components import CommandHandler
@@ -63,8 +66,21 @@ def handlers_of(parts: Parts) -> tuple[dict[str, CommandHandler], dict[str, Else
     return handlers, remote
 
 
+def editions_elsewhere(parts: Parts, remote: Iterable[str]) -> dict[str, EditionsElsewhere]:
+    """Who is asked for differences and promotions of the domains that are decided on elsewhere."""
+    found: dict[str, EditionsElsewhere] = {}
+    for domain in remote:
+        # gRPC is loaded only where something is remote.
+        from angzarr.rpc.editions_client import RemoteEditions
+
+        found[domain] = RemoteEditions(parts.endpoints[f"aggregate:{domain}"])
+    return found
+
+
 def upcasters_of(parts: Parts, definitions: Sequence[Definition]) -> dict[str, UpcasterPort]:
-    """In-process ones by domain; where enabled, a remote one for each other domain (UPC-1)."""
+    """In-process ones by domain; where enabled, a remote one for each other domain (UPC-1): the one
+    at its address, else, for aggregates with a handler elsewhere, the handler's own.
+    """
     found: dict[str, UpcasterPort] = {}
     for definition in definitions:
         if issubclass(definition, Upcaster):
@@ -83,14 +99,27 @@ def upcasters_of(parts: Parts, definitions: Sequence[Definition]) -> dict[str, U
         if address
         else None
     )
+    if shared is not None:
+        return {**dict.fromkeys(_streams_of(parts), shared), **found}
     for component in parts.components.values():
-        if component.name.startswith("aggregate:") and component.domain not in found:
-            if shared is None and component.name not in parts.endpoints:
+        if is_aggregate(component.name) and component.domain not in found:
+            if component.name not in parts.endpoints:
                 raise InvalidInput(
                     "upcaster.address", "set, since the command handler is in this process", address
                 )
-            found[component.domain] = shared or RemoteUpcaster(parts.endpoints[component.name])
+            found[component.domain] = RemoteUpcaster(parts.endpoints[component.name])
     return found
+
+
+def _streams_of(parts: Parts) -> Iterator[str]:
+    """Domains of the aggregates that are known, decided on here or not, and of the process
+    managers' own streams: whoever reads them here reads them upcast."""
+    for name, component in parts.known.items():
+        definition = parts.definitions.get(name)
+        if is_aggregate(name):
+            yield component.domain
+        elif definition is not None and issubclass(definition, ProcessManager):
+            yield definition.table().domain
 
 
 def unselected(parts: Parts) -> dict[str, Commands]:
@@ -145,7 +174,7 @@ def destinations_of(
             from angzarr.rpc.queries_client import RemoteQueries
 
             far[domain] = QueryDestinations(RemoteQueries(endpoint), [domain])
-    local = StoreDestinations(parts.stores.events, near)
+    local = StoreDestinations(parts.stores.events, near, Lineage(parts.stores))
     return RoutedDestinations(local, far) if far else local
 
 

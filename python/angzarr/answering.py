@@ -17,6 +17,7 @@ from angzarr.coordinators.reaction_services import ProcessManager as ServedManag
 from angzarr.coordinators.reaction_services import ProcessManagerService, SagaService
 from angzarr.coordinators.reaction_services import Saga as ServedSaga
 from angzarr.coordinators.saga import consumer_name as saga_consumer
+from angzarr.coordinators.seeing import widened
 from angzarr.coordinators.turns import Turns
 from angzarr.handlers.local_process_manager import LocalProcessManager
 from angzarr.handlers.local_projector import LocalProjector
@@ -112,7 +113,7 @@ def _sagas_elsewhere(parts: Parts) -> Iterator[SagaElsewhere]:
         yield SagaElsewhere(
             component.name,
             saga_consumer(component.domain),
-            LocalSaga(definition).subscriptions,
+            widened(LocalSaga(definition).subscriptions, parts.upcasters),
             parts.endpoints[component.name],
         )
 
@@ -125,7 +126,7 @@ def _managers_elsewhere(parts: Parts) -> Iterator[ProcessManagerElsewhere]:
             component.name,
             local.domain,
             manager_consumer(component.domain),
-            local.subscriptions,
+            widened(local.subscriptions, parts.upcasters),
             parts.endpoints[component.name],
         )
 

@@ -13,6 +13,7 @@ from angzarr.aggregates import (
     check_reached,
     command_options,
     destinations_of,
+    editions_elsewhere,
     handlers_of,
     is_aggregate,
     tls_files,
@@ -164,13 +165,19 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         await parts.streams.start()
     if handlers or QUERY in parts.components:
         parts.editions = EditionCoordinator(
-            local.pipeline, local.components, options=edition_options(config), clock=parts.clock
+            local.pipeline,
+            local.components,
+            elsewhere=editions_elsewhere(parts, remote),
+            options=edition_options(config),
+            clock=parts.clock,
         )
-    # The adapters that have no editions yet get them in this release.
-    has_editions = hasattr(parts.stores, "editions")
-    if config.editions.reap_interval_s and config.storage.type != "grpc" and has_editions:
+    if config.editions.reap_interval_s and config.storage.type != "grpc":
         parts.reaper = EditionReaper(
-            parts.stores, parts.clock, interval_s=config.editions.reap_interval_s, holder=OWNER
+            parts.stores,
+            parts.clock,
+            interval_s=config.editions.reap_interval_s,
+            holder=OWNER,
+            counters=parts.counters,
         )
         parts.reaper.start()
     reactors = reactors_of(parts)

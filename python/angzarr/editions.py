@@ -102,12 +102,14 @@ class Side:
 
     events: from where they differ on. state: the aggregate where its class is known; else what it
     was encoded as, opened as far as can be; None without a stream, or where nobody can tell.
+    packed: the state as it came.
     """
 
     edition: str
     events: tuple[Event, ...]
     next_sequence: int
     state: object
+    packed: Any | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -376,7 +378,7 @@ def _side(
         state = _PLAIN(wire.EventPage(event=packed))
     elif cls is not None and not following:
         state = cls.table().initial()
-    return Side(cover.edition, _events(cover, pages, cls), following, state)
+    return Side(cover.edition, _events(cover, pages, cls), following, state, packed)
 
 
 def _events(

@@ -13,6 +13,7 @@ from angzarr.config_targets import ManagerTarget, ProjectorTarget, Reactor, Saga
 from angzarr.coordinators.process_manager import consumer_name as manager_consumer
 from angzarr.coordinators.projector import consumer_name as projector_consumer
 from angzarr.coordinators.saga import consumer_name as saga_consumer
+from angzarr.coordinators.seeing import widened
 from angzarr.coordinators.sync_projectors import Projecting as RequestedProjector
 from angzarr.coordinators.synchronous import Reacting as RequestedReaction
 from angzarr.errors import InvalidInput
@@ -189,7 +190,8 @@ def _distant_reactions(parts: Parts, kind: str) -> list[RequestedReaction]:
             assert issubclass(definition, ProcessManager)
             consumer, local = manager_consumer(component.domain), LocalProcessManager(definition)
         endpoint = endpoint_of(parts, component)
-        found.append(RemoteReaction(component.name, consumer, local.subscriptions, endpoint))
+        subscriptions = widened(local.subscriptions, parts.upcasters)
+        found.append(RemoteReaction(component.name, consumer, subscriptions, endpoint))
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 
 import pytest
@@ -11,6 +12,7 @@ from angzarr import wire
 from angzarr.cover import NAMESPACE, root_of
 from angzarr.errors import (
     CascadeDecided,
+    EditionInUse,
     InvalidInput,
     MainProtected,
     PendingPages,
@@ -180,3 +182,25 @@ async def test_a_decision_is_kept_as_an_audit_page(world):
     root = uuid.uuid5(NAMESPACE, "angzarr.CascadeCommit:X:").bytes
     [page] = (await world.stored(domain="_angzarr", root=root)).pages
     assert wire.CascadeCommit.FromString(page.event.value).cascade_id == "X"
+
+
+@pytest.mark.spec("EDN-25")
+async def test_an_edition_with_branches_is_not_deleted_in_one_domain_either(world):
+    await world.send("a=1", edition="what-if")
+    await world.stores.editions.declare("kid", parent="what-if")
+
+    with pytest.raises(EditionInUse, match=re.escape("edition what-if has branches [kid]")):
+        await _order(world, _delete())
+
+    assert await world.values(edition="what-if") == ["a=1"]
+
+
+@pytest.mark.spec("EDN-14", "EDN-25")
+async def test_the_record_of_an_edition_outlives_its_last_domain(world):
+    await world.stores.editions.declare("what-if", max_pages=7)
+    await world.send("a=1", edition="what-if")
+
+    await _order(world, _delete())
+
+    record = await world.stores.editions.get("what-if")
+    assert record.max_pages == 7

@@ -12,7 +12,13 @@ import pytest
 from angzarr import App, data
 from angzarr.caller_sync import SyncCaller
 from angzarr.codec import Payload
-from angzarr.errors import HandlerFailed, InvalidDivergence, InvalidInput, SequenceConflict
+from angzarr.errors import (
+    CommandRejected,
+    HandlerFailed,
+    InvalidDivergence,
+    InvalidInput,
+    SequenceConflict,
+)
 
 from .conftest import Account, Deposit, Deposited, Open, Withdraw
 
@@ -153,6 +159,28 @@ def test_events_are_numbered_and_dated_behind_the_point(shop: SyncCaller) -> Non
     assert events["sequence"].tolist() == [1, 2] * 4
     assert (np.diff(events["time"].astype(np.int64)) >= 0).all()
     assert events.text("type").tolist() == ["account.Deposited"] * 8
+
+
+@pytest.mark.spec("DATA-21", "DATA-23")
+def test_a_branchs_events_are_those_that_the_coordinator_stores(shop: SyncCaller) -> None:
+    """Played once, then sent command by command to a branch at the same point."""
+    commands: list[Payload] = [Deposit(7, "n"), Withdraw(3), Deposit(1), Withdraw(9_999)]
+
+    def follow(state: Account, rng: random.Random, branch: data.Branch) -> Answer:
+        return commands[branch.step]
+
+    points = [data.Point("a0", 1)]
+    (found,) = data.explore(shop, Account, points, follow, branches=1, payloads=True)
+
+    sent = shop.domain(Account).on("sent", divergence=1)
+    for command in commands[:-1]:
+        sent.send("a0", command)
+    with pytest.raises(CommandRejected, match=found.branches["reason"][0]):
+        sent.send("a0", commands[-1])
+    stored = data.read(shop, editions="sent", payloads=True)
+    assert found.events["sequence"].tolist() == stored["sequence"].tolist()
+    assert found.events.text("type").tolist() == stored.text("type").tolist()
+    assert list(found.events.payloads or ()) == list(stored.payloads or ())
 
 
 @pytest.mark.spec("DATA-24")

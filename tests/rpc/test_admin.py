@@ -126,6 +126,8 @@ async def test_status_tells_what_was_counted() -> None:
     status = wire.ServerStatus.FromString(await admin.rpcs()[1].unary(b"", CallContext()))
 
     assert dict(status.counters) == {
+        "editions.reap_failed": 0,
+        "editions.reaped": 0,
         "snapshots.failed": 0,
         "snapshots.skipped": 1,
         "snapshots.taken": 0,

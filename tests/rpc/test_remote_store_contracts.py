@@ -13,10 +13,14 @@ from angzarr.sync_bridge import LoopThread
 from angzarr.testing.clock import ManualClock
 from angzarr.testing.contracts import (
     DeadLetterContract,
+    DeclaredEditionContract,
     EventStoreContract,
+    LengthContract,
+    NestedEditionContract,
     ObligationStoreContract,
     Opener,
     PositionStoreContract,
+    ScanContract,
     SnapshotStoreContract,
 )
 
@@ -62,6 +66,18 @@ class ServedRocks(Served):
 class TestEvents(ServedMemory, EventStoreContract): ...
 
 
+class TestDeclaredEditions(ServedMemory, DeclaredEditionContract): ...
+
+
+class TestNestedEditions(ServedMemory, NestedEditionContract): ...
+
+
+class TestLengths(ServedMemory, LengthContract): ...
+
+
+class TestScans(ServedMemory, ScanContract): ...
+
+
 class TestSnapshots(ServedMemory, SnapshotStoreContract): ...
 
 
@@ -87,3 +103,9 @@ class TestRocksObligations(ServedRocks, ObligationStoreContract): ...
 
 
 class TestRocksDeadLetters(ServedRocks, DeadLetterContract): ...
+
+
+class TestRocksDeclaredEditions(ServedRocks, DeclaredEditionContract): ...
+
+
+class TestRocksNestedEditions(ServedRocks, NestedEditionContract): ...

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from angzarr import errors, wire
 from angzarr.cover import Cover
 from angzarr.rpc import status
+from angzarr.testing.clock import START_NS
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 WIRE_SPEC = (ROOT / "docs" / "spec" / "wire.md").read_text()
@@ -62,6 +63,12 @@ TABLE = [
     (errors.DivergenceConflict(BRANCH, 3, 5), "FAILED_PRECONDITION", "edition"),
     (errors.MainProtected("account"), "FAILED_PRECONDITION", "edition"),
     (errors.PendingPages("account", "what-if", ["c1"]), "FAILED_PRECONDITION", "edition"),
+    (errors.EditionConflict("kid", "angzarr", "mum"), "FAILED_PRECONDITION", "edition"),
+    (errors.EditionExpired("kid", START_NS), "FAILED_PRECONDITION", "edition"),
+    (errors.EditionInUse("mum", ["zoe", "ann"]), "FAILED_PRECONDITION", "edition"),
+    (errors.EditionInUse("mum", []), "FAILED_PRECONDITION", "edition"),
+    (errors.QuotaExceeded.of("kid", "max_pages", 5, 6), "RESOURCE_EXHAUSTED", "too_large"),
+    (errors.QuotaExceeded.of("kid", "max_bytes", 900, 901), "RESOURCE_EXHAUSTED", "too_large"),
     (errors.UnknownDomain("nope"), "NOT_FOUND", "not_found"),
     (errors.UnknownCascade("c9"), "NOT_FOUND", "not_found"),
     (errors.UnknownDeadLetter("18c"), "NOT_FOUND", "not_found"),

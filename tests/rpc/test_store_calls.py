@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from angzarr import errors
 from angzarr.cover import Cover, Provenance
+from angzarr.ports.columns import Columns, FieldColumn, FieldPath, FieldSpec
+from angzarr.ports.edition_store import Branch, EditionRecord, Usage
 from angzarr.ports.event_store import (
     Accepted,
     Book,
@@ -29,6 +31,22 @@ from angzarr.testing.contracts.durability import methods_of_ports
 
 COVER = Cover("account", bytes(range(16)), "what-if", "corr-1")
 HASHED = Provenance(COVER, 3, "saga:a", b"q" * 32)
+FIELD = FieldSpec("x", "text", (FieldPath("pkg.A", ("a", "b"), (1, 2), "string"),))
+COLUMNS = Columns(
+    1,
+    9,
+    b"12345678",
+    b"1234",
+    b"12345678",
+    b"1234",
+    b"1234",
+    b"1234",
+    bytes(16),
+    ["account"],
+    ["angzarr"],
+    ["pkg.A"],
+    [FieldColumn("x", "payload", b"\xff", b"\x01", [], bytes(16))],
+)
 DUTY = Obligation("duty-1", "timer", b"\x00\xff", 7, 2, "late", is_replacing=True)
 
 RAISED: list[errors.AngzarrError] = [
@@ -41,6 +59,10 @@ RAISED: list[errors.AngzarrError] = [
     errors.DivergenceConflict(COVER, 3, 5),
     errors.MainProtected("a domain (odd)"),
     errors.PendingPages("account", "what-if", ["c2", "c1, c0"]),
+    errors.EditionConflict("kid", "angzarr", "mum"),
+    errors.EditionExpired("kid", 2**62 + 1),
+    errors.EditionInUse("mum", ["zoe", "ann"]),
+    errors.QuotaExceeded.of("kid", "max_pages", 5, 6),
     errors.UnknownCascade("casc 9"),
     errors.Overloaded("limits.writer_queue", 4096),
     errors.StoreUnavailable("rocksdb://data", "disk full"),
@@ -71,6 +93,9 @@ def test_every_method_of_every_port_can_be_called() -> None:
         ("obligations.put", [DUTY], {}),
         ("obligations.close", ["duty-1"], {"seen": DUTY}),
         ("dead_letters.list", [], {"before": None, "limit": 3}),
+        ("editions.declare", ["kid"], {"parent": "mum", "expires_at_ns": 2**62, "max_pages": 3}),
+        ("editions.branches", ["account", "kid"], {"after": bytes(16), "limit": 3}),
+        ("events.scan", [9], {"editions": [], "domains": None, "fields": [FIELD]}),
     ],
 )  # fmt: skip
 def test_arguments_come_as_they_were_given(
@@ -100,6 +125,11 @@ def test_arguments_come_as_they_were_given(
         ("obligations.due", [DUTY]),
         ("dead_letters.delete", False),
         ("positions.reset", None),
+        ("editions.declare", EditionRecord("kid", "mum", 1, 2**62, 3, 4)),
+        ("editions.get", None),
+        ("editions.usage", Usage(3, 4)),
+        ("editions.branches", [Branch(bytes(16), 0, 2**32)]),
+        ("events.scan", COLUMNS),
         (FACTS, StoreFacts("rocksdb://data", True, 1, 4096, {"log_head": "5"})),
     ],
 )

@@ -14,18 +14,29 @@ from hypothesis import strategies as st
 
 from angzarr import wire
 from angzarr.cover import Cover
+from angzarr.ports.columns import FieldPath, FieldSpec
 from angzarr.ports.event_store import COMMIT, ROLLBACK, Dropped, Obligation, SnapshotPolicy
 from angzarr.ports.stores import Stores
 from angzarr.testing.clock import NS_PER_S, START_NS, ManualClock
+from angzarr.testing.columns import rows_of
 from angzarr.testing.pages import cover_of, page, provenance, snapshot
 
 Ask = Callable[[Stores], Awaitable[Any]]
 
-EDITIONS = ["", "angzarr", "left", "right"]
+EDITIONS = ["", "angzarr", "left", "right", "kid", "grandkid"]
+PARENTS = {"left": "", "right": "angzarr", "kid": "left", "grandkid": "kid"}
+"""What each is declared a branch of, as a rule."""
 COVERS = [
     *(cover_of("alice", edition=edition) for edition in EDITIONS),
-    *(cover_of("bob", edition=edition) for edition in ("", "left")),
+    *(cover_of("bob", edition=edition) for edition in ("", "left", "kid")),
     cover_of("alice", domain="order", edition="left"),
+    cover_of("alice", domain="order", edition="kid"),
+]
+JSON_URL = "json.angzarr.io/test.Counted"
+FIELDS = [
+    FieldSpec("count", "int", (FieldPath("test.Counted", ("count",)),)),
+    FieldSpec("parity", "text", (FieldPath("test.Counted", ("is", "parity")),)),
+    FieldSpec("payload", "payload"),
 ]
 CASCADES = ["casc-a", "casc-b", "casc-c", "casc-d"]
 CORRELATIONS = ["", "corr-1", "corr-2"]
@@ -55,13 +66,15 @@ CHANGES: list[tuple[Obligation | Dropped, ...]] = [
     (Dropped(DUTIES[1].id), DUTIES[1]),
 ]
 CONSUMERS = ["saga:a", "saga:b"]
+AFTER = [b"", b"\x80", COVERS[0].root, b"\xff" * 16]
 
 # Few values, so that steps meet; the usual ones often, so that most calls do something.
-covers = st.sampled_from(COVERS[:1] * 7 + COVERS[2:3] * 5 + COVERS)
+covers = st.sampled_from(COVERS[:1] * 4 + COVERS[2:3] * 4 + COVERS[4:6] * 4 + COVERS)
+editions = st.sampled_from([*EDITIONS, "other"])
 small = st.integers(0, 6)
 cascades = st.sampled_from(CASCADES)
 deltas = st.sampled_from([0] * 12 + [-1, 1])
-divergences = st.sampled_from([None] * 6 + [0, 1, 2, 3, 5])
+divergences = st.sampled_from([None] * 8 + [0, 1, 2, 3, 5])
 consumers = st.sampled_from(CONSUMERS)
 policies = st.builds(SnapshotPolicy, st.integers(1, 3), st.sampled_from([0, 0, 30]))
 retentions = st.sampled_from([0, 0, 1, 2, 7])
@@ -112,10 +125,10 @@ appendings = st.builds(
     st.sampled_from([1, 1, 1, 2, 3, 0]),
     deltas,
     divergences,
-    st.sampled_from(["", "", "", "", *CASCADES]),
-    st.sampled_from([{}, {}, {}, {}, *KEYS, *KEYS, BOTH_KEYS]),
+    st.sampled_from([""] * 10 + CASCADES),
+    st.sampled_from([{}] * 10 + KEYS + KEYS + [BOTH_KEYS]),
     st.none() | st.none() | st.tuples(st.integers(-3, 0), retentions, policies),
-    st.sampled_from([""] * 12 + ["header", "garbage", "many", "large", "framework", "framework"]),
+    st.sampled_from([""] * 24 + ["header", "garbage", "many", "large", "framework", "framework"]),
     st.none() | st.integers(-5, 5),
     st.sampled_from(CHANGES),
 )
@@ -132,11 +145,12 @@ async def append(world: World, cover: Cover, given: Appending) -> Ask:
     for n in range(count):
         world.written += 1
         is_framework = given.fault == "framework" and n == 0 and not given.cascade_id
+        type_url, value = payload(world.written)
         made.append(
             page(
                 max(head + n + (given.fault == "header" and n == count - 1), 0),
-                value=b"%d" % world.written + bytes(2_000 if given.fault == "large" else 0),
-                type_url="type.angzarr.io/angzarr.Compensate" if is_framework else "t/test.E",
+                value=value + bytes(2_000 if given.fault == "large" else 0),
+                type_url="type.angzarr.io/angzarr.Compensate" if is_framework else type_url,
                 created_at_ns=created_at_ns,
                 cascade_id=given.cascade_id,
             )
@@ -163,6 +177,13 @@ async def append(world: World, cover: Cover, given: Appending) -> Ask:
         obligations=given.duties,
         **options,
     )
+
+
+def payload(number: int) -> tuple[str, bytes]:
+    """Type URL and bytes of a page's event: every other one has fields to read."""
+    if number % 2:
+        return "t/test.E", b"%d" % number
+    return JSON_URL, b'{"is": {"parity": "p%d"}, "count": %d}' % (number % 3, number)
 
 
 def kept(sequence: int, retention: int, mark: int) -> bytes:
@@ -198,6 +219,36 @@ async def settle(world: World, cascade_id: str, rank: int, correlation_id: str) 
         return decision, await stores.events.resolve_cascade(target, cascade_id)
 
     return ask
+
+
+async def declare(
+    world: World, name: str, other: str | None, age_s: int | None, max_pages: int, max_bytes: int
+) -> Ask:
+    """Below its usual parent, or another one."""
+    parent = PARENTS.get(name, "") if other is None else other
+    expires_at_ns = 0 if age_s is None else world.clock.now_ns() + age_s * NS_PER_S
+    return lambda stores: stores.editions.declare(
+        name,
+        parent=parent,
+        expires_at_ns=expires_at_ns,
+        max_pages=max_pages,
+        max_bytes=max_bytes,
+    )
+
+
+async def scan(
+    stores: Stores,
+    after: int,
+    limit: int,
+    wanted: list[str] | None,
+    domains: list[str] | None,
+    fields: list[FieldSpec],
+) -> Any:
+    """Rows, since every store may number its names as it likes."""
+    columns = await stores.events.scan(
+        after, limit=limit, editions=wanted, domains=domains, fields=fields
+    )
+    return columns.last, rows_of(columns)
 
 
 async def tick(world: World, seconds: int) -> Ask:
@@ -275,6 +326,36 @@ STEPS: dict[str, tuple[list[st.SearchStrategy[Any]], Callable[..., Awaitable[Ask
         [st.sampled_from(["account", "account", "order", ""]), st.sampled_from(EDITIONS)],
         of(lambda s, d, e: s.events.delete_edition(d, e)),
     ),
+    "declare": (
+        [
+            st.sampled_from(["kid", "grandkid", "kid", "grandkid", "left", "right", "other", ""]),
+            st.sampled_from([None] * 6 + ["", "angzarr", "left", "kid", "grandkid", "other"]),
+            st.sampled_from([None] * 5 + [0, 3, 9, 30, 100, -(2**60)]),
+            st.sampled_from([0, 0, 0, 0, 1, 3, 6, -1]),
+            st.sampled_from([0, 0, 0, 0, 1, 150, 400]),
+        ],
+        declare,
+    ),
+    "forget": ([editions], of(lambda s, e: s.editions.forget(e))),
+    "usage": ([editions], of(lambda s, e: s.editions.usage(e))),
+    "branches": (
+        [st.sampled_from(["account", "order"]), editions, st.sampled_from(AFTER), small],
+        of(lambda s, d, e, a, n: s.editions.branches(d, e, after=a, limit=n)),
+    ),
+    "length_at": (
+        [covers, st.integers(0, 15), divergences],
+        of(lambda s, c, p, d: s.events.length_at(c, p, divergence=d)),
+    ),
+    "scan": (
+        [
+            st.integers(0, 12),
+            st.integers(0, 9),
+            st.none() | st.lists(editions, max_size=3),
+            st.none() | st.lists(st.sampled_from(["account", "order"]), max_size=2),
+            st.lists(st.sampled_from(FIELDS), max_size=2),
+        ],
+        of(scan),
+    ),
     "put_snapshot": ([covers, st.integers(0, 3), retentions, policies], put_snapshot),
     "get_at": ([covers, small], of(lambda s, c, n: s.snapshots.get_at(c, n))),
     "delete_snapshots": ([covers], of(lambda s, c: s.snapshots.delete(c))),
@@ -306,14 +387,19 @@ STEPS: dict[str, tuple[list[st.SearchStrategy[Any]], Callable[..., Awaitable[Ask
     "tick": ([st.integers(1, 20)], tick),
     "reopen": ([], of(lambda s: s.events.log_head())),
 }
-OFTEN = ["append"] * 10 + ["settle"] * 2 + ["decide", "load_latest", "put_snapshot", "tail"]
+OFTEN = ["append"] * 24 + ["settle"] * 2 + ["decide", "load_latest", "put_snapshot", "tail"]
+FAMILY = [Step("declare", (name, None, None, 0, 0)) for name in ("kid", "grandkid")]
+"""What most programs begin with, since an edition that has pages gets no parent any more."""
 
 
 def programs() -> st.SearchStrategy[list[Step]]:
     """Lists of steps, a quarter of them appends; made of runs, which makes them long."""
     steps = st.one_of([step(name) for name in (*STEPS, *OFTEN)])
     runs = st.lists(st.lists(steps, min_size=6, max_size=20), min_size=1, max_size=20)
-    return runs.map(lambda made: [step for run in made for step in run])
+    beginnings = st.sampled_from([FAMILY, FAMILY, FAMILY[:1], []])
+    return st.builds(
+        lambda first, made: [*first, *(step for run in made for step in run)], beginnings, runs
+    )
 
 
 def step(name: str) -> st.SearchStrategy[Step]:
@@ -340,6 +426,12 @@ def sweep() -> Iterator[Ask]:
         yield lambda s, c=cascade_id: s.events.query_cascade_participants(c)
         yield lambda s, c=cascade_id: s.events.decision(c)
     yield lambda s: s.events.tail(0, limit=1_000)
+    yield lambda s: scan(s, 0, 1_000, None, None, FIELDS)
+    yield lambda s: s.editions.list()
+    for edition in EDITIONS:
+        yield lambda s, e=edition: s.editions.get(e)
+        yield lambda s, e=edition: s.editions.usage(e)
+        yield lambda s, e=edition: s.editions.branches("account", e)
     yield lambda s: s.events.log_head()
     for consumer in CONSUMERS:
         yield lambda s, c=consumer: s.positions.cursor(c)
@@ -355,6 +447,8 @@ def sweep_stream(cover: Cover) -> Iterator[Ask]:
     yield lambda s: s.events.next_sequence(cover)
     yield lambda s: s.events.divergence(cover)
     yield lambda s: s.events.pending(cover)
+    for position in range(0, 24, 3):
+        yield lambda s, p=position: s.events.length_at(cover, p)
     for key in KEYS:
         if "external_id" in key:
             yield lambda s, k=key: s.events.find_by_external_id(cover, k["external_id"])

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from angzarr.testing.contracts.dead_letters import DeadLetterContract
+from angzarr.testing.contracts.declared import DeclaredEditionContract
 from angzarr.testing.contracts.events import EventStoreContract
+from angzarr.testing.contracts.lengths import LengthContract
+from angzarr.testing.contracts.nested import NestedEditionContract
 from angzarr.testing.contracts.obligations import ObligationStoreContract
 from angzarr.testing.contracts.positions import PositionStoreContract
 from angzarr.testing.contracts.snapshots import SnapshotStoreContract
@@ -48,6 +51,16 @@ class TestDeadLetters(RocksPlace, DeadLetterContract):
     pass
 
 
-# To come with the engine's part of each: classes as above, of `DeclaredEditionContract`,
-# `NestedEditionContract`, `LengthContract` and `ScanContract` of angzarr.testing.contracts; the
-# same, Served, in tests/rpc/test_remote_store_contracts.py.
+class TestDeclaredEditions(RocksPlace, DeclaredEditionContract):
+    pass
+
+
+class TestNestedEditions(RocksPlace, NestedEditionContract):
+    pass
+
+
+class TestLengths(RocksPlace, LengthContract):
+    pass
+
+
+# To come with the engine's part: a class as above, of `ScanContract` of angzarr.testing.contracts.

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from angzarr.errors import (
@@ -20,26 +24,47 @@ from angzarr.errors import (
 )
 from angzarr.ports.event_store import SEQUENCE_MAX, Appended, Limits
 from angzarr.stores import _rocksdict_db as keys
-from angzarr.stores._rocksdict_streams import Head
+from angzarr.stores._rocksdict_streams import Head, encode
 from angzarr.stores.rocksdict import DictStores, open_stores
 from angzarr.testing.clock import ManualClock
 from angzarr.testing.contracts import (
     DeadLetterContract,
+    DeclaredEditionContract,
     EventStoreContract,
+    LengthContract,
+    NestedEditionContract,
     ObligationStoreContract,
     PositionStoreContract,
+    ScanContract,
     SnapshotStoreContract,
 )
 from angzarr.testing.pages import book_of, cover_of, page, pages, sequences_of
 
+MEMORY_DISK = Path("/dev/shm")
+"""Opening a store flushes files several times; hundreds of stores need no real disk for that."""
+
 
 class OnDisk:
     @pytest.fixture
-    def place(self, tmp_path: Path) -> str:
-        return f"rocksdict://{tmp_path}/store"
+    def place(self) -> Iterator[str]:
+        where = MEMORY_DISK if MEMORY_DISK.is_dir() else None
+        with tempfile.TemporaryDirectory(prefix="angzarr-", dir=where) as path:
+            yield f"rocksdict://{path}/store"
 
 
 class TestEvents(OnDisk, EventStoreContract): ...
+
+
+class TestDeclaredEditions(OnDisk, DeclaredEditionContract): ...
+
+
+class TestNestedEditions(OnDisk, NestedEditionContract): ...
+
+
+class TestLengths(OnDisk, LengthContract): ...
+
+
+class TestScans(OnDisk, ScanContract): ...
 
 
 class TestSnapshots(OnDisk, SnapshotStoreContract): ...
@@ -52,6 +77,18 @@ class TestObligations(OnDisk, ObligationStoreContract): ...
 
 
 class TestDeadLetters(OnDisk, DeadLetterContract): ...
+
+
+def as_in_format_1(stores: DictStores) -> None:
+    """Take away what format 2 brought: positions by stream, and the stretches of branches."""
+    db = stores.events._db
+    batch = db.batch()
+    for key, _ in db.items(keys.PLACE, keys.after(keys.PLACE)):
+        batch.delete(key)
+    for key, value in db.items(keys.STATE, keys.after(keys.STATE)):
+        batch.put(key, encode(msgspec.msgpack.decode(value)[:3]))
+    batch.put(keys.META + b"format", (1).to_bytes(4, "big"))
+    db.write(batch, is_sync=True)
 
 
 def opened(path: Path, *, sync: bool = True) -> DictStores:
@@ -151,14 +188,65 @@ os.kill(os.getpid(), 9)
 async def test_a_newer_format_is_refused(tmp_path: Path) -> None:
     stores = opened(tmp_path)
     batch = stores.events._db.batch()
-    batch.put(keys.META + b"format", (2).to_bytes(4, "big"))
+    batch.put(keys.META + b"format", (keys.FORMAT_VERSION + 1).to_bytes(4, "big"))
     stores.events._db.write(batch, is_sync=True)
     await stores.close()
 
     with pytest.raises(FormatTooNew) as raised:
         opened(tmp_path)
 
-    assert (raised.value.found, raised.value.supported) == (2, 1)
+    supported = keys.FORMAT_VERSION
+    assert (raised.value.found, raised.value.supported) == (supported + 1, supported)
+
+
+@pytest.mark.spec("STO-60", "QRY-16")
+async def test_a_store_of_format_1_learns_positions_and_keeps_its_branches(tmp_path: Path) -> None:
+    whatif = cover_of(edition="whatif")
+    stores = opened(tmp_path)
+    for first in range(4):
+        await stores.events.append(cover_of(), first, pages(first, 1))
+    await stores.events.append(whatif, 2, pages(2, 2), divergence=2)
+    as_in_format_1(stores)
+    await stores.close()
+
+    stores = opened(tmp_path)
+
+    found = [await stores.events.length_at(whatif, position) for position in range(8)]
+    assert found == [0, 1, 2, 2, 2, 3, 4, 4]
+    assert (await stores.events.load(whatif)).data == book_of(whatif, pages(0, 4))
+    await stores.close()
+    assert opened(tmp_path).facts().format_version == keys.FORMAT_VERSION
+
+
+@pytest.mark.spec("EDN-4", "EDN-21")
+async def test_no_thread_sees_on_a_branch_what_its_parent_wrote_after_the_pin(
+    tmp_path: Path,
+) -> None:
+    stores = opened(tmp_path, sync=False)
+    await stores.editions.declare("kid", parent="mum")
+    covers = [cover_of(f"root-{n}") for n in range(100)]
+    late: list[bytes] = []
+    is_done = threading.Event()
+
+    def read() -> None:
+        while not is_done.is_set():
+            for cover in covers:
+                data = asyncio.run(stores.events.load(cover.on("kid"))).data
+                if b"late" in data:
+                    late.append(data)
+
+    readers = [threading.Thread(target=read) for _ in range(4)]
+    for reader in readers:
+        reader.start()
+    for cover in covers:
+        stores.events.append_now(cover.on("mum"), 0, pages(0, 2))
+        stores.events.append_now(cover.on("kid"), 2, pages(2, 1))
+        stores.events.append_now(cover.on("mum"), 2, [page(2, value=b"late")])
+    is_done.set()
+    for reader in readers:
+        reader.join()
+
+    assert late == []
 
 
 @pytest.mark.spec("STO-10", "STO-40")

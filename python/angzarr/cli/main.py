@@ -11,7 +11,9 @@ from angzarr.cli import (
     backup,
     dlq,
     doctor,
+    editions,
     events,
+    export,
     projectors,
     restore,
     run,
@@ -33,9 +35,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (serve, run, send, events, state, doctor, backup, restore):
+for module in (serve, run, send, events, state, export, doctor, backup, restore):
     app.command(epilog=EXIT_CODES)(module.command)
 app.add_typer(dlq.command, name="dlq")
+app.add_typer(editions.command, name="editions")
 app.add_typer(projectors.app, name="projectors")
 app.add_typer(snapshots.app, name="snapshots")
 

@@ -35,6 +35,10 @@ _REFUSALS: Final = (
     errors.CascadeConflict,
     errors.CascadeDecided,
     errors.DivergenceConflict,
+    errors.EditionConflict,
+    errors.EditionExpired,
+    errors.EditionInUse,
+    errors.QuotaExceeded,
     errors.MainProtected,
     errors.PendingPages,
 )

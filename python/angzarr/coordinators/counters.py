@@ -16,6 +16,15 @@ STREAMS_KEPT: Final = 4_096
 SNAPSHOTS_SKIPPED: Final = "snapshots.skipped"
 SNAPSHOTS_FAILED: Final = "snapshots.failed"
 SNAPSHOTS_TAKEN: Final = "snapshots.taken"
+EDITIONS_REAPED: Final = "editions.reaped"
+EDITIONS_FAILED: Final = "editions.reap_failed"
+KNOWN: Final = (
+    SNAPSHOTS_SKIPPED,
+    SNAPSHOTS_FAILED,
+    SNAPSHOTS_TAKEN,
+    EDITIONS_REAPED,
+    EDITIONS_FAILED,
+)
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +33,7 @@ class Counters:
     """Numbers that only grow. Those that are known are there from the start, at 0."""
 
     def __init__(self) -> None:
-        self._counts = {SNAPSHOTS_SKIPPED: 0, SNAPSHOTS_FAILED: 0, SNAPSHOTS_TAKEN: 0}
+        self._counts: dict[str, int] = dict.fromkeys(KNOWN, 0)
         self._told: OrderedDict[tuple[str, str, bytes], None] = OrderedDict()
 
     def add(self, name: str, count: int = 1) -> None:

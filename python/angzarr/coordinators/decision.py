@@ -19,6 +19,7 @@ from angzarr.coordinators.outputs import Command, Described, Outputs, Source, St
 from angzarr.coordinators.pipeline import Call, Loaded, Pipeline, Written, storing
 from angzarr.coordinators.reaction import Means, metadata_of
 from angzarr.coordinators.recorded import RecordedOutputs
+from angzarr.coordinators.seeing import Seeing, Seen
 from angzarr.coordinators.slots import Component, Slots
 from angzarr.coordinators.validate import SYSTEM
 from angzarr.coordinators.views import Views
@@ -36,11 +37,14 @@ _DECISIONS: Final = ("angzarr.CascadeCommit", "angzarr.CascadeRollback")
 class Trigger:
     """What a process manager reacts to.
 
-    data: the encoded book as it sees it. base: the source of its outputs, its own stream; sequence
-    and occasion are those of a reaction that records nothing. key: of the reaction's write.
+    data: the encoded book as it sees it. book: as it was delivered, which is what is recorded: it
+    may be seen anew after a change of code. base: the source of its outputs, its own stream;
+    sequence and occasion are those of a reaction that records nothing. key: of the reaction's
+    write.
     """
 
     data: bytes
+    book: bytes
     base: Source
     key: Provenance
 
@@ -91,9 +95,7 @@ class Refusals:
 class Decider:
     """Asks one process manager, and records what it says."""
 
-    def __init__(
-        self, manager: ProcessManager, means: Means, views: Views, identity: Identity
-    ) -> None:
+    def __init__(self, manager: ProcessManager, means: Means, identity: Identity) -> None:
         self._manager = manager
         self._means = means
         self._identity = identity
@@ -103,8 +105,10 @@ class Decider:
             "waiting": options.channel_capacity,
         }
         self._slots = Slots(manager.name, **bounds)
+        self.seeing = Seeing(manager.subscriptions, means.stores.events, means.upcasters)
         self.component = Component(Refusals(manager), **bounds)
         times = Times(means.clock)
+        views = Views(means.stores.events, means.upcasters)
         self.pipeline = Pipeline(
             means.stores, views, times, means.command_options, means.sleep, means.counters
         )
@@ -125,7 +129,7 @@ class Decider:
             trigger.key,
             made,
             source,
-            trigger=trigger.data,
+            trigger=trigger.book,
             state_end=view.next_sequence,
             cascade_id=call.cascade_id,
             due_ns=self._means.clock.now_ns() + int(self._means.options.head_start_s * NS_PER_S),
@@ -160,10 +164,13 @@ class Decider:
                 book = await events.load(cover, stop=payload.state_end, divergence=divergence)
                 own = (payload.cascade_id,) if payload.cascade_id else ()
                 view = await self.pipeline.views.of(book, cover, flow.context, own=own)
-            message = wire.EventBook.FromString(payload.trigger)
+            given = Seen(payload.trigger, wire.EventBook.FromString(payload.trigger))
+            seen = await self.seeing.of(given, flow.context)
+            if seen is None:
+                return Outputs([], [])
             base = replace(source, sequence=0, occasion=b"")
-            came = outputs.source_of(source.component, message)
-            trigger = Trigger(payload.trigger, base, came.provenance(0))
+            came = outputs.source_of(source.component, seen.message)
+            trigger = Trigger(seen.data, given.data, base, came.provenance(0))
             return await self._again(trigger, view.data, source, flow)
 
         return rerun

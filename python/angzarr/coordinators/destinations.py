@@ -9,6 +9,7 @@ from typing import Final, Protocol
 
 from angzarr import wire
 from angzarr.coordinators import books
+from angzarr.coordinators.lineage import Lineage
 from angzarr.coordinators.outputs import Described, Source
 from angzarr.cover import MAIN, Cover
 from angzarr.ports.components import CallContext
@@ -108,10 +109,16 @@ async def _describe(
 
 
 class StoreDestinations:
-    """Over the event store of this process, for the domains that write to it."""
+    """Over the event store of this process, for the domains that write to it.
 
-    def __init__(self, events: EventStore, domains: Collection[str]) -> None:
+    lineage: what nested editions read through; without it every edition is a branch of main.
+    """
+
+    def __init__(
+        self, events: EventStore, domains: Collection[str], lineage: Lineage | None = None
+    ) -> None:
         self._events = events
+        self._lineage = lineage
         self._domains = frozenset(domains)
 
     @property
@@ -128,7 +135,8 @@ class StoreDestinations:
         return await self._events.next_sequence(cover, divergence=divergence)
 
     async def carrying(self, domain: str, edition: str, correlation_id: str) -> Cover | None:
-        """As the port says; on a branch main's streams count as far as it inherits them."""
+        """As the port says; on a branch the streams of main, and of what else it reads through,
+        count as far as it inherits them."""
         found = [
             wire.EventBook.FromString(book.data)
             for book in await self._events.by_correlation(
@@ -142,17 +150,23 @@ class StoreDestinations:
     async def _inherited(
         self, domain: str, edition: str, correlation_id: str
     ) -> list[wire.EventBook]:
-        """Main's books with the pages below the branch's divergence, where there are any."""
+        """The books of what the branch reads through, with the pages that it inherits, where there
+        are any."""
+        above = (await self._lineage.chain(edition))[1:] if self._lineage else [MAIN]
         found: list[wire.EventBook] = []
-        for stored in await self._events.by_correlation(
-            correlation_id, domain=domain, edition=MAIN
-        ):
-            book = wire.EventBook.FromString(stored.data)
-            branch = Cover(domain, book.cover.root.value, edition)
-            end = await self._events.divergence(branch)
-            pages = [page for page in book.pages if end is None or page.header.sequence < end]
-            if pages:
-                found.append(wire.EventBook(cover=book.cover, pages=pages))
+        for parent in above:
+            for stored in await self._events.by_correlation(
+                correlation_id, domain=domain, edition=parent
+            ):
+                book = wire.EventBook.FromString(stored.data)
+                branch = Cover(domain, book.cover.root.value, edition)
+                if self._lineage and len(above) > 1:
+                    pages = await self._lineage.inherited(branch, book.pages)
+                else:
+                    end = await self._events.divergence(branch)
+                    pages = [p for p in book.pages if end is None or p.header.sequence < end]
+                if pages:
+                    found.append(wire.EventBook(cover=book.cover, pages=pages))
         return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import zip_longest
 from typing import Final
 
@@ -14,7 +15,7 @@ from angzarr.coordinators.lineage import Lineage
 from angzarr.coordinators.merge import StateUnknown
 from angzarr.coordinators.message_parts import Parts
 from angzarr.coordinators.options import EditionOptions
-from angzarr.coordinators.pipeline import Call, Pipeline, storing
+from angzarr.coordinators.pipeline import Call, Loaded, Pipeline, storing
 from angzarr.coordinators.slots import Component
 from angzarr.cover import Cover
 from angzarr.ports.components import CallContext
@@ -42,22 +43,21 @@ class EditionDiff:
     async def run(
         self, left: str, right: str, *, domain: str, root: bytes, context: CallContext
     ) -> AsyncIterator[bytes]:
-        """StreamDifferences in the order (domain, root); domain "" and root b"" are all.
+        """StreamDifferences of a domain, roots ascending; root b"" is all. None of a reserved
+        domain.
 
         Streams are compared one after the other, each as it is then.
         """
+        if domain.startswith("_"):
+            return
         with storing("load events"):
             chains = await self._lineage.chain(left), await self._lineage.chain(right)
-            domains = [domain] if domain else await self._events.domains()
         editions = sorted(set(chains[0]) ^ set(chains[1]))
         chain = list(dict.fromkeys((*chains[0], *chains[1])))
-        for name in domains:
-            if name.startswith("_"):
-                continue
-            async for found in self._roots(name, editions, root):
-                covers = Cover(name, found, left), Cover(name, found, right)
-                async for part in self._stream(covers, chain, context):
-                    yield part
+        async for found in self._roots(domain, editions, root):
+            covers = Cover(domain, found, left), Cover(domain, found, right)
+            async for part in self._stream(covers, chain, context):
+                yield part
 
     async def _roots(
         self, domain: str, editions: Sequence[str], root: bytes
@@ -159,21 +159,26 @@ class EditionDiff:
         component = self._components.get(covers[0].domain)
         if component is None:
             return (b"", b""), merge.WHOLE, ends
-        views = [
-            (await self._pipeline.load(_reading(cover, component, context))).view
-            for cover in covers
-        ]
-        at = views[0].next_sequence, views[1].next_sequence
-        states: list[bytes] = []
+        call = Call(
+            cover=covers[0], component=component, command=wire.CommandBook(), context=context
+        )
         try:
-            for view in views:
-                message = view.message
-                base = message.snapshot if message.HasField("snapshot") else None
-                states.append(await merge.state(component, message.pages, base, context))
+            left, right = [await self._state(replace(call, cover=cover)) for cover in covers]
         except StateUnknown:
-            return (b"", b""), merge.WHOLE, at
-        left, right = states
-        return (left, right), component.handler.diff(left, right), at
+            return (b"", b""), merge.WHOLE, ends
+        differing = component.handler.diff(left[0], right[0])
+        return (left[0], right[0]), differing, (left[1], right[1])
+
+    async def _state(self, call: Call) -> tuple[bytes, int]:
+        """The encoded state of a stream, and where the stream ends that it is of."""
+
+        async def state(loaded: Loaded) -> tuple[bytes, int]:
+            message = loaded.view.message
+            base = message.snapshot if message.HasField("snapshot") else None
+            encoded = await merge.state(call.component, message.pages, base, call.context)
+            return encoded, loaded.view.next_sequence
+
+        return await self._pipeline.loaded(call, state)
 
 
 def is_equal(left: wire.EventPage, right: wire.EventPage) -> bool:
@@ -188,7 +193,3 @@ def _said(page: wire.EventPage) -> tuple[str, bytes]:
         return "", page.external.SerializeToString(deterministic=True)
     name = books.full_name(page.event.type_url)
     return name, b"" if name == _NOTHING_APPLIED else page.event.value
-
-
-def _reading(cover: Cover, component: Component, context: CallContext) -> Call:
-    return Call(cover=cover, component=component, command=wire.CommandBook(), context=context)

@@ -8,6 +8,7 @@ import uuid
 from collections.abc import Sequence
 from typing import Final
 
+from angzarr.coordinators.counters import EDITIONS_FAILED, EDITIONS_REAPED, Counters
 from angzarr.coordinators.edition_deletion import EditionDeletion
 from angzarr.coordinators.pipeline import Sleep, real_sleep
 from angzarr.cover import MAIN
@@ -28,8 +29,8 @@ _log: Final = logging.getLogger("angzarr")
 class EditionReaper:
     """Looks for expired editions every `interval_s`; the clock says what is expired.
 
-    holder: what this process is called in the lease. sleep: waits, in seconds. deleted_count,
-    failure_count: since the start; last_error: of the newest failure, "" without one.
+    holder: what this process is called in the lease. counters: where it counts. sleep: waits, in
+    seconds.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class EditionReaper:
         *,
         interval_s: float,
         holder: str = "",
+        counters: Counters | None = None,
         sleep: Sleep = real_sleep,
     ) -> None:
         self._stores = stores
@@ -47,10 +49,8 @@ class EditionReaper:
         self._holder = holder or str(uuid.uuid4())
         self._sleep = sleep
         self._deletion = EditionDeletion(stores, clock)
+        self._counters = counters or Counters()
         self._running: asyncio.Task[None] | None = None
-        self.deleted_count = 0
-        self.failure_count = 0
-        self.last_error = ""
 
     def start(self) -> None:
         """Begin to look; the first look is now."""
@@ -96,8 +96,8 @@ class EditionReaper:
                 self._failed(f"edition {record.name}", error)
             else:
                 deleted.append(record.name)
-        self.deleted_count += len(deleted)
         if deleted:
+            self._counters.add(EDITIONS_REAPED, len(deleted))
             _log.info("expired editions are deleted: %s", ", ".join(deleted))
         return deleted
 
@@ -117,8 +117,7 @@ class EditionReaper:
         return sorted(expired, key=lambda record: -depth(record.name))
 
     def _failed(self, work: str, error: Exception) -> None:
-        self.failure_count += 1
-        self.last_error = f"{work}: {error}"
+        self._counters.add(EDITIONS_FAILED)
         bug = None if isinstance(error, AngzarrError) else error
         _log.warning("%s: not deleted, and tried again: %s", work, error, exc_info=bug)
 

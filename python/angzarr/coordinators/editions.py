@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Mapping
-from typing import Final
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from typing import Final, Protocol
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -23,13 +23,21 @@ from angzarr.ports.components import CallContext
 from angzarr.ports.edition_store import EditionRecord
 
 TIME_NS_MAX: Final = 2**63 - 1
+US_NS: Final = 1_000
+
+
+class Elsewhere(Protocol):
+    """The EditionService of another process that decides on a domain."""
+
+    def diff(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]: ...
+    def promote(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]: ...
 
 
 class EditionCoordinator:
     """Serves EditionService over a pipeline's stores; encoded messages in and out.
 
-    components: handlers by domain; states of other domains are not known here, and nothing can be
-    promoted to them.
+    components: handlers by domain. elsewhere: who is asked for the streams of other domains; of
+    what is neither here nor there states are not known, and nothing can be promoted to it.
     """
 
     def __init__(
@@ -37,9 +45,11 @@ class EditionCoordinator:
         pipeline: Pipeline,
         components: Mapping[str, Component],
         *,
+        elsewhere: Mapping[str, Elsewhere] | None = None,
         options: EditionOptions | None = None,
         clock: Clock | None = None,
     ) -> None:
+        self._elsewhere = elsewhere or {}
         self._stores = pipeline.stores
         self._options = options = options or EditionOptions()
         self._clock = clock or SystemClock()
@@ -133,10 +143,15 @@ class EditionCoordinator:
             _check_root(root, "root")
             if not domain:
                 raise InvalidInput("domain", "set beside a root", "")
-        async for part in self._diff.run(
-            asked.left or MAIN, asked.right or MAIN, domain=domain, root=root, context=context
-        ):
-            yield part
+        left, right = asked.left or MAIN, asked.right or MAIN
+        for name in [domain] if domain else await self._domains():
+            if name in self._elsewhere:
+                asked.domain = name
+                parts = self._elsewhere[name].diff(asked.SerializeToString(), context)
+            else:
+                parts = self._diff.run(left, right, domain=name, root=root, context=context)
+            async for part in parts:
+                yield part
 
     async def promote(self, request: bytes, context: CallContext) -> AsyncIterator[bytes]:
         """PromoteRequest → StreamPromotions, one stream after the other.
@@ -149,14 +164,47 @@ class EditionCoordinator:
         validate.partial_cover(wire.Cover(correlation_id=asked.correlation_id))
         await self._check_known(edition)
         choices = await self._choices(edition, asked.choices)
+        is_far = any(choice.cover.domain in self._elsewhere for choice in choices)
+        if is_far and not asked.dry_run and not asked.accept_conflicts:
+            judged = wire.PromoteRequest()
+            judged.CopyFrom(asked)
+            judged.dry_run = True
+            async for part in self._promoted(choices, judged, context):
+                found = wire.StreamPromotion.FromString(part)
+                # In conflict here or there, nothing is recorded here and there.
+                asked.dry_run |= found.judgement == wire.PROMOTION_CONFLICT
+        async for part in self._promoted(choices, asked, context):
+            yield part
+
+    async def _promoted(
+        self, choices: Sequence[Choice], asked: wire.PromoteRequest, context: CallContext
+    ) -> AsyncIterator[bytes]:
+        """What becomes of the choices: first of those of this process, then of others'."""
+        far: dict[str, list[Choice]] = {}
+        near: list[Choice] = []
+        for choice in choices:
+            domain = choice.cover.domain
+            (far.setdefault(domain, []) if domain in self._elsewhere else near).append(choice)
         async for part in self._promotion.run(
-            choices,
+            near,
             is_dry=asked.dry_run,
             accepts_conflicts=asked.accept_conflicts,
             correlation_id=asked.correlation_id,
             context=context,
         ):
             yield part
+        for domain, chosen in far.items():
+            request = wire.PromoteRequest()
+            request.CopyFrom(asked)
+            del request.choices[:]
+            if all(choice.is_named for choice in chosen):
+                for choice in chosen:
+                    added = request.choices.add(domain=domain, sequences=choice.sequences)
+                    added.root.value = choice.cover.root
+            else:
+                request.choices.add(domain=domain)
+            async for part in self._elsewhere[domain].promote(request.SerializeToString(), context):
+                yield part
 
     def _expiry_ns(self, asked: wire.DeclareEditionRequest) -> int:
         """0 is never."""
@@ -172,7 +220,7 @@ class EditionCoordinator:
         expiry_ns = self._clock.now_ns() + ttl_ns
         if ttl_ns <= 0 or expiry_ns > TIME_NS_MAX:
             raise InvalidInput(kind, "more than 0 and less than 200 years", f"{ttl_ns / 1e9} s")
-        return expiry_ns
+        return expiry_ns - expiry_ns % US_NS  # so that it can be given back as a datetime
 
     async def _check_known(self, name: str) -> None:
         """Raise UnknownEdition for a name that stands for nothing: it would read as main does."""
@@ -185,6 +233,10 @@ class EditionCoordinator:
                 if await self._is_in(domain, name):
                     return
         raise UnknownEdition(name)
+
+    async def _domains(self) -> list[str]:
+        with storing("load events"):
+            return await self._stores.events.domains()
 
     async def _is_in(self, domain: str, edition: str) -> bool:
         return bool(await self._stores.editions.branches(domain, edition, limit=1))

@@ -78,14 +78,16 @@ class Lineage:
             start = stop
         return pin
 
-    async def inherits(self, cover: Cover, pages: Sequence[wire.EventPage]) -> list[int]:
-        """Sequences of those of the pages, ascending and of an edition that `cover` may read
-        through, that are what it reads there."""
+    async def inherited(
+        self, cover: Cover, pages: Sequence[wire.EventPage]
+    ) -> list[wire.EventPage]:
+        """Those of the pages that the branch `cover` reads; they are stored ones, ascending, of an
+        edition that it may read through."""
         if not pages:
             return []
         first, last = pages[0].header.sequence, pages[-1].header.sequence
         ours = await self._stored(cover, first, last + 1)
-        return [page.header.sequence for page in pages if page == ours.get(page.header.sequence)]
+        return [page for page in pages if page == ours.get(page.header.sequence)]
 
     async def _stored(self, cover: Cover, start: int, stop: int) -> dict[int, wire.EventPage]:
         book = await self._events.load(cover, start=start, stop=stop)

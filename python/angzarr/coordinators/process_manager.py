@@ -20,12 +20,12 @@ from angzarr.coordinators.pipeline import Call, Loaded
 from angzarr.coordinators.reaction import Means, Reaction
 from angzarr.coordinators.recorded import PARKED, OutputDuty
 from angzarr.coordinators.saga import Delivered, flow_of
+from angzarr.coordinators.seeing import Seen
 from angzarr.coordinators.timers import TimerDuty
-from angzarr.coordinators.views import Views
 from angzarr.cover import TRIGGER, Cover, root_of
 from angzarr.errors import AngzarrError, InvalidInput, OrchestrationFailed
 from angzarr.ports.components import CallContext, ProcessManager, Subscription
-from angzarr.ports.event_store import ROLLBACK, Book, Obligation
+from angzarr.ports.event_store import ROLLBACK, Obligation
 
 NS_PER_S: Final = 1_000_000_000
 PREFIX: Final = "process_manager:"
@@ -48,14 +48,13 @@ class ProcessManagerCoordinator:
         self._manager = manager
         self._means = means
         self._events = means.stores.events
-        self._views = Views(means.stores.events, means.upcasters)
         short = manager.name.removeprefix(PREFIX)
         self.name = manager.name
         self.domain = manager.domain
         self.consumer = consumer_name(short)
         self._identity = Identity(manager.name, f"pm:{short}", "process_manager")
         self.component = self._identity.component
-        self._decider = Decider(manager, means, self._views, self._identity)
+        self._decider = Decider(manager, means, self._identity)
         self._compensations = Compensations(self._decider.pipeline, self._decider.answer)
         self._running: dict[str, asyncio.Event] = {}
         self._closing: dict[str, asyncio.Task[None]] = {}
@@ -66,8 +65,8 @@ class ProcessManagerCoordinator:
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """Its inputs."""
-        return self._manager.subscriptions
+        """Its inputs, and stored types that may become some of them."""
+        return self._decider.seeing.subscriptions
 
     async def react(self, book: bytes, flow: Flow = LOG_DELIVERY) -> Outcome:
         """A whole reaction to a book of new, visible pages, in the request that caused it.
@@ -114,6 +113,8 @@ class ProcessManagerCoordinator:
         flow = replace(LOG_DELIVERY, context=context)
         data = message.trigger.SerializeToString()
         trigger = await self._trigger(data, message.trigger, flow)
+        if trigger is None:
+            return b""
         supplied = {
             domain: Described(b"", sequence)
             for domain, sequence in message.destination_sequences.items()
@@ -162,7 +163,7 @@ class ProcessManagerCoordinator:
             return Outcome(), False
         try:
             trigger = await self._trigger(book, message, flow)
-            begun = await self._begin(trigger, flow)
+            begun = await self._begin(trigger, flow) if trigger else None
         except AngzarrError as error:
             return Outcome(failure=error), False
         if begun is None:
@@ -175,15 +176,16 @@ class ProcessManagerCoordinator:
         outcome, is_recorded = await self._react(data, book, LOG_DELIVERY)
         return replace(outcome, failure=None) if is_recorded else outcome
 
-    async def _trigger(self, book: bytes, message: wire.EventBook, flow: Flow) -> Trigger:
-        came = outputs.source_of(self._identity.component, message)
-        if came.cover.domain in self._means.upcasters:
-            view = await self._views.of(Book(book, 0, is_plain=True), came.cover, flow.context)
-            book = view.data
+    async def _trigger(self, book: bytes, message: wire.EventBook, flow: Flow) -> Trigger | None:
+        """What the book is to it; None for nothing."""
+        seen = await self._decider.seeing.of(Seen(book, message), flow.context)
+        if seen is None:
+            return None
+        came = outputs.source_of(self._identity.component, seen.message)
         correlation_id = came.cover.correlation_id
         own = Cover(self.domain, root_of(correlation_id), came.cover.edition, correlation_id)
         base = Source(component=came.component, cover=own, sequence=0, edition=came.edition)
-        return Trigger(book, base, came.provenance(0, TRIGGER))
+        return Trigger(seen.data, book, base, came.provenance(0, TRIGGER))
 
     def _call(self, trigger: Trigger, flow: Flow) -> Call:
         return Call(

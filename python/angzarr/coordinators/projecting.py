@@ -170,6 +170,11 @@ class Projecting:
             return await self._fill(place, cover, book, start, context, how)
         return await self._apply(place, cover, book, context)
 
+    async def lifted(self, given: bytes, context: CallContext) -> wire.EventBook:
+        """The book as the projector sees it, whatever its place has."""
+        book = books.parse(wire.EventBook, given)
+        return await self._upcast(books.cover_of(book.cover), book, context)
+
     async def catch_up(self, place: Place, cover: Cover, context: CallContext) -> None:
         """Apply what the place lacks of a stream, up to its first pending page."""
         position = await place.position(cover)

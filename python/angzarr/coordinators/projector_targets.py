@@ -185,7 +185,7 @@ class StoredTarget:
 
     async def speculate(self, book: bytes, context: CallContext) -> wire.Projection:
         """Run the projector's methods in a transaction, and roll it back."""
-        message = books.parse(wire.EventBook, book)
+        message = await self._projecting.lifted(book, context)
         packed = None
         try:
             async with self._open_model().transaction() as unit:
@@ -296,7 +296,8 @@ class PlainTarget:
 
     async def speculate(self, book: bytes, context: CallContext) -> wire.Projection:
         """The projector's own HandleSpeculative; Handle is never called in its place."""
-        answer = await self._projector.handle_speculative(book, context)
+        seen = (await self._projecting.lifted(book, context)).SerializeToString()
+        answer = await self._projector.handle_speculative(seen, context)
         return books.parse(wire.Projection, answer)
 
     async def reset(self) -> None:

@@ -182,11 +182,17 @@ class Promotion:
                 recorded=accepted.pages,
                 is_repeated=True,
             )
-        loaded = await self._pipeline.load(call)
+
+        async def judged(loaded: Loaded) -> _Judged:
+            return await self._judged(chosen, left_main, call, loaded)
+
+        return await self._pipeline.loaded(call, judged)
+
+    async def _judged(self, chosen: _Chosen, left_main: int, call: Call, loaded: Loaded) -> _Judged:
         view = loaded.view
         pages = [_fact(page) for page in chosen.events]
-        time_ns = self._pipeline.times.next_ns(cover, view)
-        numbering.number(pages, view.next_sequence, cover=cover, time_ns=time_ns)
+        time_ns = self._pipeline.times.next_ns(call.cover, view)
+        numbering.number(pages, view.next_sequence, cover=call.cover, time_ns=time_ns)
         has_grown = view.next_sequence > left_main
         try:
             theirs, mine = await self._conflicts.changes(call, view, pages, left_main)

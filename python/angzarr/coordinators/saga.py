@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Final, Protocol
 
 from angzarr import wire
@@ -13,13 +13,13 @@ from angzarr.coordinators.flow import LOG_DELIVERY, Flow, Outcome
 from angzarr.coordinators.giving_up import Identity
 from angzarr.coordinators.outputs import Described, Outputs, Source, Targets, Timer
 from angzarr.coordinators.reaction import Means, Reaction, SetTimer, metadata_of, modes_bytes
+from angzarr.coordinators.seeing import Seeing, Seen
 from angzarr.coordinators.slots import Slots
 from angzarr.coordinators.timers import TimerDuty
-from angzarr.coordinators.views import Views
 from angzarr.cover import MAIN, REJECTION, SCHEDULED, Cover, Provenance
 from angzarr.errors import AngzarrError, InvalidInput, OrchestrationFailed
 from angzarr.ports.components import CallContext, Reacting, Saga, Subscription
-from angzarr.ports.event_store import Book, Dropped, Obligation
+from angzarr.ports.event_store import Dropped, Obligation
 
 MADE_UP: Final = 65_536
 """Numbers that what makes up for one rejected output may have (COMP-13)."""
@@ -38,14 +38,6 @@ class Delivered(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class _Seen:
-    """A book as a saga sees it, encoded and parsed."""
-
-    data: bytes
-    message: wire.EventBook
-
-
 class SagaCoordinator:
     """Drives one saga. Requests and answers are encoded messages of the 0.3 protocol.
 
@@ -57,7 +49,7 @@ class SagaCoordinator:
         self._saga = saga
         self._reacting = saga if isinstance(saga, Reacting) else None
         self._means = means
-        self._views = Views(means.stores.events, means.upcasters)
+        self._seeing = Seeing(saga.subscriptions, means.stores.events, means.upcasters)
         self._slots = Slots(
             saga.name,
             concurrency=means.options.handler_concurrency,
@@ -70,8 +62,8 @@ class SagaCoordinator:
 
     @property
     def subscriptions(self) -> tuple[Subscription, ...]:
-        """Its inputs."""
-        return self._saga.subscriptions
+        """Its inputs, and stored types that may become some of them."""
+        return self._seeing.subscriptions
 
     async def react(self, book: bytes, flow: Flow = LOG_DELIVERY) -> Outcome:
         """A whole reaction to a book of new, visible pages, in the request that caused it.
@@ -107,10 +99,12 @@ class SagaCoordinator:
         """SpeculateSagaRequest → the SagaResponse that Handle gives; nothing is sent (SPEC-5)."""
         message = books.parse(wire.SpeculateSagaRequest, request).request
         check_source(message, "SpeculateSagaRequest.request")
-        source = outputs.source_of(self.name, message.source)
         flow = flow_of(message.sync_mode, message.cascade_error_mode, context)
-        book = _Seen(message.source.SerializeToString(), message.source)
-        seen = await self._seen(book, source, flow)
+        book = Seen(message.source.SerializeToString(), message.source)
+        seen = await self._seeing.of(book, flow.context)
+        if seen is None:
+            return b""
+        source = outputs.source_of(self.name, seen.message)
         supplied = message.destination_sequences
         missing = [domain for domain in self._domains() if domain not in supplied]
         described = await self._describe(seen, source, missing)
@@ -158,20 +152,28 @@ class SagaCoordinator:
     async def _react(self, book: bytes, message: wire.EventBook, flow: Flow) -> Outcome:
         if not message.pages:
             return Outcome()
-        source = outputs.source_of(self.name, message)
+        try:
+            seen = await self._seeing.of(Seen(book, message), flow.context)
+        except AngzarrError as error:
+            return Outcome(failure=error)
+        if seen is None:
+            return Outcome()
+        return await self._react_to(seen, flow)
+
+    async def _react_to(self, seen: Seen, flow: Flow) -> Outcome:
+        source = outputs.source_of(self.name, seen.message)
 
         async def run() -> Outputs:
             return await self._run(seen, source, flow)
 
         try:
-            seen = await self._seen(_Seen(book, message), source, flow)
             made = await run()
         except AngzarrError as error:
             return Outcome(failure=error)
         timers_of = self._set_timer(source, flow)
         return await Reaction(self._means, source, flow, rerun=run, set_timer=timers_of).run(made)
 
-    async def _run(self, seen: _Seen, source: Source, flow: Flow) -> Outputs:
+    async def _run(self, seen: Seen, source: Source, flow: Flow) -> Outputs:
         """One call of the handler with fresh numbers; its outputs, checked."""
         described = await self._describe(seen, source, self._domains())
         answer = await self._handle(seen, source, flow, described)
@@ -179,16 +181,8 @@ class SagaCoordinator:
             source, answer.commands, answer.events, targets=self._targets(), described=described
         )
 
-    async def _seen(self, book: _Seen, source: Source, flow: Flow) -> _Seen:
-        """The book as the saga sees it: upcast where the source domain has an upcaster (UPC-2)."""
-        if source.cover.domain not in self._means.upcasters:
-            return book
-        stored = Book(book.data, 0, is_plain=True)
-        view = await self._views.of(stored, source.cover, flow.context)
-        return _Seen(view.data, view.message)
-
     async def _describe(
-        self, seen: _Seen, source: Source, domains: Sequence[str]
+        self, seen: Seen, source: Source, domains: Sequence[str]
     ) -> dict[str, Described]:
         return await describe(
             self._means.destinations,
@@ -199,7 +193,7 @@ class SagaCoordinator:
         )
 
     async def _handle(
-        self, seen: _Seen, source: Source, flow: Flow, described: Mapping[str, Described]
+        self, seen: Seen, source: Source, flow: Flow, described: Mapping[str, Described]
     ) -> wire.SagaResponse:
         context = CallContext(flow.context.deadline_ns, metadata_of(flow, source.cover))
         if self._reacting is not None:

@@ -27,7 +27,7 @@ def matches(subscription: Subscription, domain: str, type_name: str) -> bool:
     `prefix.`; `*` leaves out domains that start with `_`. A type matches by its full name or its
     last component. NoOps never match; other messages of package `angzarr` match no last component.
     """
-    if not _matches_domain(subscription.domain, domain):
+    if not matches_domain(subscription.domain, domain):
         return False
     return _takes(_names(subscription.types), type_name)
 
@@ -108,7 +108,7 @@ class Filter:
     def _union(self, domain: str) -> Types:
         found: set[str] = set()
         for subscription in self._subscriptions:
-            if not _matches_domain(subscription.domain, domain):
+            if not matches_domain(subscription.domain, domain):
                 continue
             names = _names(subscription.types)
             if names is None:
@@ -148,7 +148,8 @@ def _names(types: Sequence[str]) -> Types:
     return frozenset(books.full_name(name) for name in types) - {""}
 
 
-def _matches_domain(pattern: str, domain: str) -> bool:
+def matches_domain(pattern: str, domain: str) -> bool:
+    """Whether a subscription's domain is this one, or a pattern of it."""
     if pattern == "*":
         return not domain.startswith("_")
     if pattern.endswith(".*"):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from angzarr.data.batch import Batch, Payloads
     from angzarr.data.exploring import Exploration, Explored, explore
     from angzarr.data.fields import Field
+    from angzarr.data.files import Writer, writer
+    from angzarr.data.numpy_files import load
     from angzarr.data.playing import Branch
     from angzarr.data.points import Point
     from angzarr.data.reading import Batches, batches, read, read_async
@@ -32,10 +34,13 @@ __all__ = [
     "Field",
     "Payloads",
     "Point",
+    "Writer",
     "batches",
     "explore",
+    "load",
     "read",
     "read_async",
+    "writer",
 ]
 
 EXTRA: Final = "data"
@@ -49,10 +54,13 @@ _LATER: Final = {
     "Field": "fields",
     "Payloads": "batch",
     "Point": "points",
+    "Writer": "files",
     "batches": "reading",
     "explore": "exploring",
+    "load": "numpy_files",
     "read": "reading",
     "read_async": "reading",
+    "writer": "files",
 }
 
 

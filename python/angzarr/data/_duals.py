@@ -35,20 +35,37 @@ class Dual(Generic[T]):
         if thread is None and self._is_bound() and _is_in_loop():
             raise RuntimeError("an event loop runs here: use `async for`")
         runner = thread or LoopThread("angzarr-data")
-        items = self._items()
+        pulled = _Pulled(self._items())
         try:
-            while (item := runner.run(_next(items))) is not None:
+            while (item := runner.run(pulled.next())) is not None:
                 yield item
         finally:
             try:
-                runner.run(items.aclose())
+                runner.run(pulled.close())
             finally:
                 if thread is None:
                     runner.close()
 
 
-async def _next(items: AsyncGenerator[T]) -> T | None:
-    return await anext(items, None)
+class _Pulled(Generic[T]):
+    """Items that are made in a loop, one when it is asked for."""
+
+    def __init__(self, items: AsyncGenerator[T]) -> None:
+        self._items = items
+        self._task: asyncio.Task[object] | None = None
+
+    async def next(self) -> T | None:
+        """The next item; None at the end."""
+        self._task = asyncio.current_task()
+        return await anext(self._items, None)
+
+    async def close(self) -> None:
+        """End the making, which an interrupt of the waiting thread leaves half-way."""
+        task = self._task
+        if task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task])
+        await self._items.aclose()
 
 
 def _is_in_loop() -> bool:

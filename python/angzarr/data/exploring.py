@@ -16,6 +16,7 @@ from angzarr.data._duals import Dual
 from angzarr.data.batch import Batch
 from angzarr.data.columns import CATEGORIES_MAX, Reader
 from angzarr.data.fields import Catalog, Fields
+from angzarr.data.files import Format, Writer, writer
 from angzarr.data.outcomes import Tables
 from angzarr.data.playing import Played, Player, Policy
 from angzarr.data.points import Point, starts_of
@@ -101,6 +102,23 @@ class Exploration(Dual[Explored]):
         if not name:
             return ""
         return name.replace(NUMBER, str(branch)) if NUMBER in name else f"{name}-{branch}"
+
+    def save(
+        self, folder: str | Path, format: Format = "parquet", *, overwrite: bool = False
+    ) -> tuple[Writer, Writer]:
+        """Write both tables into a folder, made if missing: `branches` and `events`, with the
+        format's suffix. Raises as `writer` and an iteration do; then there is neither.
+        """
+        folder = Path(folder)
+        folder.mkdir(exist_ok=True)
+        with (
+            writer(folder / f"branches.{format}", format, overwrite=overwrite) as branches,
+            writer(folder / f"events.{format}", format, overwrite=overwrite) as events,
+        ):
+            for part in self:
+                branches.write(part.branches)
+                events.write(part.events)
+        return branches, events
 
     def _thread(self) -> LoopThread | None:
         return thread_of(self._source)

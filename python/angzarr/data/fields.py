@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any as Untyped
@@ -37,6 +38,7 @@ integers as floats, which tells those that are too big from those that are absen
 RESERVED: Final = frozenset(
     ("position", "sequence", "time", "domain", "edition", "type", "root", "payload", "inherited")
 ) | {"branch", "point", "step"}
+_NAME: Final = re.compile(r"\w[\w -]{0,63}")
 _NUMBERS: Final = frozenset[Shape](("int", "uint", "float", "decimal"))
 _UNSIGNED: Final = frozenset[Shape](("uint",))
 _ACCEPTED: Final[Mapping[Kind, frozenset[Shape]]] = {
@@ -79,7 +81,7 @@ class Field:
 
 Selector = str | tuple[EventType, str] | Field
 Fields = Mapping[str, Selector | Sequence[Selector]] | Sequence[str]
-"""Columns by name, or names of fields that are columns of the same name."""
+"""Columns by name; or paths of fields, each a column of that name with _ for its dots."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +132,31 @@ class Catalog:
             raise InvalidInput(field, self._nearest(wanted), wanted)
         return {wanted: None}
 
+    def split(self, text: str) -> tuple[str | None, str]:
+        """The type and the path in `Type.path`, `domain.Type.path` or a path alone: None.
+
+        Of types that are not known the name's last part begins with a capital letter.
+        """
+        parts = text.split(".")
+        names = {known for name in self._classes for known in (name, name.rpartition(".")[2])}
+        for count in range(len(parts) - 1, 0, -1):
+            name = ".".join(parts[:count])
+            if name in names:
+                return name, ".".join(parts[count:])
+        for count in range(1, len(parts)):
+            if parts[count - 1][:1].isupper():
+                return ".".join(parts[:count]), ".".join(parts[count:])
+        return None, text
+
     def plans(self, fields: Fields) -> tuple[Plan, ...]:
         """A plan for each column. Raises InvalidInput for a type or field that no class has."""
         if isinstance(fields, str):
             raise InvalidInput("fields", "a mapping, or a list of names", fields)
-        items = fields if isinstance(fields, Mapping) else {name: name for name in fields}
+        items = (
+            fields
+            if isinstance(fields, Mapping)
+            else {path.replace(".", "_"): path for path in fields}
+        )
         return tuple(self._plan(name, selector) for name, selector in items.items())
 
     def _named(self, cls: type[Untyped], field: str) -> dict[str, type[Untyped] | None]:
@@ -156,8 +178,12 @@ class Catalog:
         return {codec.type_name(cls, domain): cls for domain in domains}
 
     def _plan(self, name: str, selector: Selector | Sequence[Selector]) -> Plan:
-        if not name or name in RESERVED or not name.isprintable():
-            raise InvalidInput("fields", "a column's name that is not taken", name)
+        if name in RESERVED or not _NAME.fullmatch(name):
+            raise InvalidInput(
+                "fields",
+                "a column's name: 1 to 64 letters, digits, _ - or spaces; not a taken one",
+                name,
+            )
         is_one = isinstance(selector, str | Field) or _is_pair(selector)
         several = cast("Sequence[Selector]", [selector] if is_one else selector)
         ends = [end for one in several for end in self._ends(name, one)]

@@ -46,7 +46,7 @@ class Tables:
             "outcome": np.array([one.outcome for one in played], np.int32),
             "reason": reasons,
             "steps": np.array([one.step_count for one in played], np.int32),
-            "events": np.array([len(one.pages) for one in played], np.int32),
+            "events": np.array([len(one.events) for one in played], np.int32),
         }
         valid = {"reason": columns["outcome"] == REFUSED}
         if self._observe is not None:
@@ -57,9 +57,9 @@ class Tables:
         """A row for each event, in the branches' order."""
         rows = Rows(self._reader.specs())
         for one in played:
-            rows.add(one.start.cover.stream, 1, one.pages)
+            rows.add_bare(one.start.cover.stream, one.events)
         found = self._reader.batch(rows.columns(0))
-        counts = np.array([len(one.pages) for one in played], np.int64)
+        counts = np.array([len(one.events) for one in played], np.int64)
         columns: dict[str, Array] = {
             "branch": np.repeat(np.array([one.index for one in played], np.int64), counts),
             "point": np.repeat(np.array([one.point for one in played], np.int32), counts),

@@ -11,14 +11,13 @@ from itertools import accumulate
 from typing import Any as Untyped
 from typing import Final, Literal, cast
 
-from angzarr import wire
 from angzarr.codec import Payload
+from angzarr.data.made import Made
 from angzarr.data.points import Point, Start
 from angzarr.errors import AngzarrError, CommandRejected, HandlerFailed, InvalidInput
 from angzarr.handlers.table import CommandMethod, HandlerTable
 from angzarr.ports.clock import Clock
 
-NS_PER_S: Final = 1_000_000_000
 SEED_BITS: Final = 64
 
 Outcome = Literal["finished", "refused", "steps_out"]
@@ -50,8 +49,8 @@ None where the branch ends. The state is the branch's own, not to be changed."""
 
 @dataclass(slots=True)
 class Played:
-    """A branch at its end. point: the index of its start. steps: for each page the step that made
-    it. time_ns: of its last event. reason: of a refusal."""
+    """A branch at its end. point: the index of its start. steps: for each event the step that
+    made it. time_ns: of its last event. reason: of a refusal."""
 
     index: int
     point: int
@@ -59,7 +58,7 @@ class Played:
     outcome: int
     step_count: int
     state: Untyped
-    pages: list[wire.EventPage]
+    events: list[Made]
     steps: list[int]
     time_ns: int
     reason: str | None = None
@@ -142,13 +141,13 @@ class Player:
             await self._command(played, branch, cast("Payload", wanted))
             return
         commands = cast("Sequence[Payload]", wanted)
-        page_count = len(played.pages)
+        event_count = len(played.events)
         try:
             for command in commands:
                 await self._command(played, branch, command)
         except CommandRejected:
-            if len(played.pages) > page_count:
-                self._take_back(played, branch, page_count)
+            if len(played.events) > event_count:
+                self._take_back(played, branch, event_count)
             raise
 
     async def _command(self, played: Played, branch: Branch, command: Payload) -> None:
@@ -173,23 +172,19 @@ class Player:
 
     def _record(self, played: Played, branch: Branch, event: Payload) -> None:
         """Number and date an event as the coordinator does (CMD-30, CMD-33)."""
-        page = wire.EventPage(committed=True)
-        stored = page.event
-        stored.type_url, stored.value = self._table.record(played.state, event)
-        page.header.sequence = branch.sequence
-        created_at = page.created_at
+        type_url, payload = self._table.record(played.state, event)
         played.time_ns = max(played.time_ns, self._now_ns())
-        created_at.seconds, created_at.nanos = divmod(played.time_ns, NS_PER_S)
+        played.events.append(Made(branch.sequence, played.time_ns, type_url, payload))
         branch.sequence += 1
         branch.events.append(event)
-        played.pages.append(page)
         played.steps.append(branch.step)
 
-    def _take_back(self, played: Played, branch: Branch, page_count: int) -> None:
-        """Forget pages whose group was refused, and make the state anew without them."""
-        del played.pages[page_count:], played.steps[page_count:], branch.events[page_count:]
-        branch.sequence = played.start.sequence + page_count
-        played.state = self._table.fold(played.start.copy(), played.pages)
+    def _take_back(self, played: Played, branch: Branch, event_count: int) -> None:
+        """Forget events whose group was refused, and make the state anew without them."""
+        del played.events[event_count:], played.steps[event_count:], branch.events[event_count:]
+        branch.sequence = played.start.sequence + event_count
+        pages = [made.page() for made in played.events]
+        played.state = self._table.fold(played.start.copy(), pages)
 
 
 def _weights(points: Sequence[Point]) -> list[float] | None:

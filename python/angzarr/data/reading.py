@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Final, TypedDict, Unpack
@@ -14,6 +14,7 @@ from angzarr.data._duals import Dual
 from angzarr.data.batch import Batch, concatenated
 from angzarr.data.columns import CATEGORIES_MAX, Reader
 from angzarr.data.fields import Catalog, EventType, Fields
+from angzarr.data.files import Format, Writer, writer
 from angzarr.data.selection import BATCH_ROWS, Progress, Selection, Told
 from angzarr.data.sources import Opened, Source, definitions_of, opened, thread_of
 from angzarr.data.upcasting import lifted
@@ -59,6 +60,20 @@ class Batches(Dual[Batch]):
         rows = Rows(reader.specs())
         batch = reader.batch(rows.columns(self.position))
         return composites.marked(batch) if self._selection.inherited else batch
+
+    def save(
+        self, path: str | Path, format: Format | None = None, *, overwrite: bool = False
+    ) -> Writer:
+        """Write all rows to a file, as `data.writer` does; its figures.
+
+        Raises as `writer` and an iteration do; then there is no file.
+        """
+        with writer(path, format, overwrite=overwrite) as file:
+            for batch in self:
+                file.write(batch)
+            if not file.row_count:
+                file.write(self.nothing())
+        return file
 
     async def _items(self) -> AsyncGenerator[Batch]:
         selection, reader = self._selection, self._reader()
@@ -199,16 +214,17 @@ async def _scanned(
     upcasters = _concerned(source.upcasters, selection.domains_asked())
     specs = reader.specs(with_payloads=bool(upcasters))
 
-    def ask(position: int) -> asyncio.Task[Columns]:
-        limit = max(1, min(selection.batch_rows, until - position))
-        scan = events.scan(
+    async def scan(position: int) -> Columns:
+        return await events.scan(
             position,
-            limit=limit,
+            limit=max(1, min(selection.batch_rows, until - position)),
             editions=selection.editions_asked(),
             domains=selection.domains_asked(),
             fields=specs,
         )
-        return asyncio.create_task(_answer(scan))
+
+    def ask(position: int) -> asyncio.Task[Columns]:
+        return asyncio.create_task(scan(position))
 
     asked = ask(after) if after < until else None
     try:
@@ -227,10 +243,6 @@ async def _scanned(
         if asked is not None:
             asked.cancel()
             await asyncio.gather(asked, return_exceptions=True)
-
-
-async def _answer(scan: Awaitable[Columns]) -> Columns:
-    return await scan
 
 
 def _concerned(

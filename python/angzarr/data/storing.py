@@ -35,7 +35,7 @@ class Keeper:
     async def keep(self, played: Played) -> None:
         """Begin to write a branch; one without events leaves nothing. Raises what writing an
         earlier one has raised."""
-        if not played.pages:
+        if not played.events:
             return
         while len(self._running) >= IN_FLIGHT_MAX:
             await self._wait(asyncio.FIRST_COMPLETED)
@@ -63,7 +63,7 @@ class Keeper:
                 name, parent=start.cover.edition, expires_at_ns=self._expires_at_ns
             )
         cover, sequence = start.cover.on(name), start.sequence
-        for group in _groups([page.SerializeToString(deterministic=True) for page in played.pages]):
+        for group in _groups([made.encoded() for made in played.events]):
             await self._events.append(cover, sequence, group, divergence=start.sequence)
             sequence += len(group)
 

@@ -10,6 +10,7 @@ from typing import Final, Protocol
 from angzarr.deadletters.chain import Chain, Target
 from angzarr.ports.clock import Clock
 from angzarr.ports.dead_letters import DeadLetterQueue
+from angzarr.ports.edition_store import EditionStore
 from angzarr.ports.event_store import EventStore
 from angzarr.ports.obligations import ObligationStore
 from angzarr.ports.position_store import PositionStore
@@ -95,6 +96,10 @@ class _Redirected:
     @property
     def obligations(self) -> ObligationStore:
         return self._stores.obligations
+
+    @property
+    def editions(self) -> EditionStore:
+        return self._stores.editions
 
     def facts(self) -> StoreFacts:
         return self._stores.facts()

@@ -61,6 +61,11 @@ class LocalUpcaster:
         """`upcaster:<domain>`."""
         return f"upcaster:{self.domain}"
 
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Full names of the types that it has methods for."""
+        return tuple(self._steps)
+
     async def upcast(self, request: bytes, context: CallContext) -> bytes:
         """UpcastRequest → UpcastResponse: as many pages, in order, each with its payload lifted.
 

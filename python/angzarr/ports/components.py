@@ -83,6 +83,16 @@ class Upcaster(Protocol):
         ...
 
 
+@runtime_checkable
+class KnownUpcaster(Protocol):
+    """An Upcaster of which it is known what it changes."""
+
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """Full names of the stored types that it makes other ones of; the others pass through."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """What a consumer gets of the log (SAGA-3).

@@ -22,6 +22,7 @@ from angzarr import wire
 from angzarr.cover import Cover, Provenance
 from angzarr.errors import StoreUnavailable
 from angzarr.ports.clock import Clock
+from angzarr.ports.columns import Columns, FieldSpec
 from angzarr.ports.dead_letters import DeadLetter
 from angzarr.ports.event_store import (
     Accepted,
@@ -38,6 +39,7 @@ from angzarr.ports.event_store import (
     SnapshotPolicy,
 )
 from angzarr.ports.stores import StoreFacts
+from angzarr.rpc.remote_editions import RemoteEditions
 from angzarr.rpc.store_calls import FACTS, changes_to_wire
 from angzarr.rpc.store_link import Link
 from angzarr.rpc.tls import TlsFiles
@@ -72,6 +74,7 @@ class RemoteStores:
         self.positions = RemotePositions(self._link)
         self.obligations = RemoteObligations(self._link)
         self.dead_letters = RemoteDeadLetters(self._link)
+        self.editions = RemoteEditions(self._link)
 
     def facts(self) -> StoreFacts:
         """What the server last said; it is asked again meanwhile, for the next time.
@@ -194,6 +197,9 @@ class RemoteEvents:
     async def next_sequence(self, cover: Cover, *, divergence: int | None = None) -> int:
         return await self._ask("events.next_sequence", cover, divergence=divergence)
 
+    async def length_at(self, cover: Cover, position: int, *, divergence: int | None = None) -> int:
+        return await self._ask("events.length_at", cover, position, divergence=divergence)
+
     async def divergence(self, cover: Cover) -> int | None:
         return await self._ask("events.divergence", cover)
 
@@ -257,6 +263,19 @@ class RemoteEvents:
 
     async def log_head(self) -> int:
         return await self._ask("events.log_head")
+
+    async def scan(
+        self,
+        after: int,
+        *,
+        limit: int = 65_536,
+        editions: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        fields: Sequence[FieldSpec] = (),
+    ) -> Columns:
+        return await self._ask(
+            "events.scan", after, limit=limit, editions=editions, domains=domains, fields=fields
+        )
 
 
 class RemoteSnapshots:

@@ -6,6 +6,7 @@ import re
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from google.protobuf.message import DecodeError
@@ -44,6 +45,8 @@ def _too_large(facts: Facts) -> errors.AngzarrError:
         return errors.SequenceExhausted(_cover_of_text(found[1]))
     if found := re.search(r"message larger than max \((\d+) vs\. (\d+)\)", facts.message):
         return errors.TooLarge("message", f"at most {found[2]} bytes", found[1], facts.message)
+    if facts.field.startswith("edition."):
+        return errors.QuotaExceeded(facts.field, facts.limit, facts.value, facts.message)
     return errors.TooLarge(facts.field, facts.limit, facts.value, facts.message)
 
 
@@ -117,7 +120,27 @@ def _edition(facts: Facts) -> errors.AngzarrError | None:
         return errors.MainProtected(found[1])
     if found := re.match(r"edition (\S+) of (\S+) has pending pages of cascades \[(.*)\]", text):
         return errors.PendingPages(found[2], found[1], found[3].split(", "))
-    return None
+    return _declared(text)
+
+
+def _declared(text: str) -> errors.AngzarrError | None:
+    """What is told of a declared edition."""
+    if found := re.match(r"edition (\S+) is a branch of (\S+), not of (\S+)", text):
+        return errors.EditionConflict(found[1], found[2], found[3])
+    if found := re.match(r"edition (\S+) expired at (\S+);", text):
+        return errors.EditionExpired(found[1], _instant(found[2]))
+    if found := re.match(r"edition (\S+) has branches \[(.*)\]", text):
+        return errors.EditionInUse(found[1], found[2].split(", "))
+    found = re.match(r"edition (\S+) has pages", text)
+    return errors.EditionInUse(found[1], ()) if found else None
+
+
+def _instant(text: str) -> int:
+    """Nanoseconds since the epoch, to the second; 0 for a text of another form."""
+    try:
+        return int(datetime.fromisoformat(text).timestamp()) * 10**9
+    except ValueError:
+        return 0
 
 
 def _not_found(facts: Facts) -> errors.AngzarrError | None:

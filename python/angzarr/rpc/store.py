@@ -123,7 +123,13 @@ class StoreService:
         }
         if call.name in own:
             return own[call.name]
-        return getattr(getattr(self._stores, call.port), call.method)
+
+        def ask(*positional: Any, **named: Any) -> Awaitable[object]:
+            # Looked up when it is called: what a store has not, nobody needs for the rest.
+            method: Answer = getattr(getattr(self._stores, call.port), call.method)
+            return method(*positional, **named)
+
+        return ask
 
     async def _append(self, *positional: Any, **named: Any) -> tuple[int, int, bool]:
         named["obligations"] = store_calls.changes_of_wire(named["obligations"])

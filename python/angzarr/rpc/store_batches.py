@@ -17,7 +17,9 @@ SEVERAL: Final = "stores.several"
 """No method of the ports: its arguments are `Asked`, its result is `Answers`."""
 SMALL: Final = frozenset(
     {
+        "editions.get",
         "events.next_sequence",
+        "events.length_at",
         "events.divergence",
         "events.decision",
         "events.find_by_provenance",

@@ -17,6 +17,7 @@ import msgspec
 from angzarr import errors
 from angzarr.errors import AngzarrError, InvalidInput
 from angzarr.ports.dead_letters import DeadLetterQueue
+from angzarr.ports.edition_store import EditionStore
 from angzarr.ports.event_store import (
     Appended,
     Dropped,
@@ -41,6 +42,7 @@ PORTS: Final[Mapping[str, type]] = {
     "positions": PositionStore,
     "obligations": ObligationStore,
     "dead_letters": DeadLetterQueue,
+    "editions": EditionStore,
 }
 """By the names that `Stores` has for them."""
 FACTS: Final = "stores.facts"
@@ -48,11 +50,15 @@ FACTS: Final = "stores.facts"
 STORE_ERRORS: Final = (
     errors.InvalidInput,
     errors.TooLarge,
+    errors.QuotaExceeded,
     errors.InvalidDivergence,
     errors.SequenceConflict,
     errors.SequenceExhausted,
     errors.CascadeDecided,
     errors.DivergenceConflict,
+    errors.EditionConflict,
+    errors.EditionExpired,
+    errors.EditionInUse,
     errors.MainProtected,
     errors.PendingPages,
     errors.UnknownCascade,

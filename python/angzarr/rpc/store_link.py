@@ -44,7 +44,15 @@ CALL_S: Final = 60.0
 """What a call may take; those that walk over a whole store get SLOW_CALL_S."""
 SLOW_CALL_S: Final = 600.0
 SLOW: Final = frozenset(
-    {"events.roots", "events.domains", "events.editions", "events.delete_edition"}
+    {
+        "events.roots",
+        "events.domains",
+        "events.editions",
+        "events.delete_edition",
+        "events.scan",
+        "editions.forget",
+        "editions.usage",
+    }
 )
 CONNECT_S: Final = 5.0
 """What a call may take that begins while the server is not reached."""
@@ -61,8 +69,9 @@ CLOSE_S: Final = 10.0
 MESSAGE_SIZE_KB: Final = 1_000_000
 """Of an answer: the server has a limit of its own, so this is as good as none."""
 
-IN_PIECES: Final = frozenset({"obligations.due", "events.resolve_cascade"})
-"""Not to be asked again when the answer proves too large: they have done something by then."""
+IN_PIECES: Final = frozenset({"obligations.due", "events.resolve_cascade", "events.scan"})
+"""Not to be asked again when the answer proves too large: they have done something by then, or
+taken long."""
 
 T = TypeVar("T")
 

@@ -14,6 +14,7 @@ from angzarr.errors import (
     MainProtected,
     QuotaExceeded,
 )
+from angzarr.ports.clock import Clock
 from angzarr.ports.edition_store import EDITION_DEPTH_MAX, EditionRecord, Usage
 
 NUMBER_MAX: Final = 2**63 - 1
@@ -80,29 +81,6 @@ class DeclaredEditions:
         if children or has_pages:
             raise EditionInUse(name, list(children or ()))
 
-    def check_alive(self, name: str, now_ns: int) -> None:
-        """EditionExpired from its expiry on."""
-        record = self._records.get(name)
-        if record and record.expires_at_ns and now_ns >= record.expires_at_ns:
-            raise EditionExpired(name, record.expires_at_ns)
-
-    def check_quota(self, name: str, held: Usage, more: Usage) -> None:
-        """QuotaExceeded if `more` than is `held` would go beyond the edition's limits."""
-        record = self._records.get(name)
-        if record is None or not more.page_count:
-            return
-        page_count = held.page_count + more.page_count
-        if record.max_pages and page_count > record.max_pages:
-            raise QuotaExceeded.of(name, "max_pages", record.max_pages, page_count)
-        byte_count = held.byte_count + more.byte_count
-        if record.max_bytes and byte_count > record.max_bytes:
-            raise QuotaExceeded.of(name, "max_bytes", record.max_bytes, byte_count)
-
-    def has_quota(self, name: str) -> bool:
-        """Whether appends to the edition are counted."""
-        record = self._records.get(name)
-        return record is not None and bool(record.max_pages or record.max_bytes)
-
     def _check_chain(self, name: str, parent: str) -> None:
         """That a new branch of `parent` closes no circle and makes no chain too long (EDN-21)."""
         above = 0
@@ -131,6 +109,24 @@ class DeclaredEditions:
         if below and expires_at_ns < max(below):
             limit = f"at least {max(below)}, that of a branch of it"
             raise InvalidInput("expires_at_ns", limit, expires_at_ns)
+
+
+def check_alive(record: EditionRecord, clock: Clock) -> None:
+    """EditionExpired from its expiry on."""
+    if record.expires_at_ns and clock.now_ns() >= record.expires_at_ns:
+        raise EditionExpired(record.name, record.expires_at_ns)
+
+
+def check_quota(record: EditionRecord, held: Usage, more: Usage) -> None:
+    """QuotaExceeded if `more` than is `held` would go beyond the edition's limits."""
+    if not more.page_count:
+        return
+    page_count = held.page_count + more.page_count
+    if record.max_pages and page_count > record.max_pages:
+        raise QuotaExceeded.of(record.name, "max_pages", record.max_pages, page_count)
+    byte_count = held.byte_count + more.byte_count
+    if record.max_bytes and byte_count > record.max_bytes:
+        raise QuotaExceeded.of(record.name, "max_bytes", record.max_bytes, byte_count)
 
 
 def check_name(name: str) -> None:

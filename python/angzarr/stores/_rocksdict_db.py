@@ -22,17 +22,19 @@ from angzarr.errors import (
 if TYPE_CHECKING:
     from rocksdict import WriteBatch
 
-FORMAT_VERSION: Final = 1
+FORMAT_VERSION: Final = 2
 
 # One key space; the first byte is the table. Integers are big-endian, so keys sort as numbers do.
 # A stream is its timeline's number (4 bytes) and its root (16).
 EVENT: Final = b"E"  # stream · sequence → the page, framed as EventBook.pages
 STATE: Final = (
-    b"S"  # stream → branch point, odd pages, unresolved pages; absent on plain main streams
+    b"S"  # stream → branch point, odd pages, unresolved pages, base; absent on plain main streams
 )
 ODD: Final = b"Q"  # stream · sequence → nothing: the page is not plain
 HELD: Final = b"H"  # stream · first sequence → the commit, which is not in the log yet
 LOG: Final = b"L"  # position of the last page → the commit
+PLACE: Final = b"P"  # stream · first sequence of a commit in the log → its position there, count
+EDITION: Final = b"B"  # name → record of a declared edition
 CORRELATION: Final = b"C"  # id · stream · first sequence → count
 KEY: Final = b"K"  # stream · idempotency key → what it was accepted for
 SNAPSHOT: Final = b"N"  # stream · sequence → retention, time of storing, the snapshot
@@ -46,7 +48,7 @@ TIMELINE: Final = b"T"  # domain · edition → number
 META: Final = b"M"  # name → value
 
 PREFIX_BYTES: Final = 20
-STREAM_TABLES: Final = (EVENT, STATE, ODD, HELD, KEY, SNAPSHOT)
+STREAM_TABLES: Final = (EVENT, STATE, ODD, HELD, PLACE, KEY, SNAPSHOT)
 
 
 def number(value: int) -> bytes:
@@ -115,14 +117,20 @@ class Db:
         return StoreLocked(self.url, holder)
 
     def _check_format(self) -> None:
-        found = self._rdict.get(META + b"format")
-        if found is None:
-            batch = self.batch()
-            batch.put(META + b"format", FORMAT_VERSION.to_bytes(4, "big"))
-            self.write(batch, is_sync=True)
-        elif int.from_bytes(found, "big") > FORMAT_VERSION:
+        stored = self._rdict.get(META + b"format")
+        found = FORMAT_VERSION if stored is None else int.from_bytes(stored, "big")
+        if found > FORMAT_VERSION:
             self._rdict.close()
-            raise FormatTooNew(self.url, int.from_bytes(found, "big"), FORMAT_VERSION)
+            raise FormatTooNew(self.url, found, FORMAT_VERSION)
+        self.found_version = found
+        if stored is None:
+            self.write_format()
+
+    def write_format(self, batch: WriteBatch | None = None) -> None:
+        """Write, with a batch, that the directory has this format from now on."""
+        batch = batch or self.batch()
+        batch.put(META + b"format", FORMAT_VERSION.to_bytes(4, "big"))
+        self.write(batch, is_sync=True)
 
     def check(self) -> None:
         """StoreForked, StoreClosed."""
@@ -149,6 +157,14 @@ class Db:
         """The value under `key`."""
         try:
             return self._rdict.get(key)
+        except Exception as error:  # rocksdict raises nothing narrower
+            raise self._error(error) from error
+
+    def get_many(self, wanted: list[bytes]) -> list[bytes | None]:
+        """The values under keys."""
+        try:
+            read: Any = self._rdict.get  # typed for one key
+            return read(wanted)
         except Exception as error:  # rocksdict raises nothing narrower
             raise self._error(error) from error
 

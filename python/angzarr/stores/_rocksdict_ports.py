@@ -10,9 +10,11 @@ import msgspec
 
 from angzarr.cover import MAIN, Cover
 from angzarr.ports.clock import Clock
+from angzarr.ports.edition_store import EditionRecord
 from angzarr.ports.event_store import Limits, SnapshotPolicy
 from angzarr.stores import _pages, _records, _rules
 from angzarr.stores import _rocksdict_db as keys
+from angzarr.stores._declared import DeclaredEditions
 from angzarr.stores._pages import NS_PER_S
 from angzarr.stores._rocksdict_db import Db, number, text
 from angzarr.stores._rules import Kept
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
 
 StreamKey = tuple[str, str, bytes]
 _encode = msgspec.msgpack.Encoder().encode
+_decode_record = msgspec.msgpack.Decoder(EditionRecord).decode
 _decode_lease = msgspec.msgpack.Decoder(tuple[str, int]).decode
 
 
@@ -34,11 +37,14 @@ class Shared:
         self.lock = threading.RLock()
         self.names: dict[bytes, tuple[str, str]] = {}
         self._numbers: dict[tuple[str, str], bytes] = {}
+        self._by_edition: dict[str, dict[str, bytes]] = {}
         newest = db.get(keys.META + b"timeline")
         self._newest_timeline = int.from_bytes(newest or b"", "big")
         for key, value in db.items(keys.TIMELINE, keys.after(keys.TIMELINE)):
             split = 3 + int.from_bytes(key[1:3], "big")
             self.know(key[3:split].decode(), key[split + 2 :].decode(), value)
+        records = db.items(keys.EDITION, keys.after(keys.EDITION))
+        self.declared = DeclaredEditions(_decode_record(value) for _, value in records)
 
     def prefix(self, stream: StreamKey) -> bytes | None:
         """The stream within keys; None if nothing was ever written on its timeline."""
@@ -64,15 +70,23 @@ class Shared:
     def know(self, domain: str, edition: str, timeline: bytes) -> None:
         """Remember the timeline's number."""
         self._numbers[domain, edition] = timeline
+        self._by_edition.setdefault(edition, {})[domain] = timeline
         self.names[timeline] = domain, edition
 
     def forget(self, domain: str, edition: str) -> None:
         """The timeline is gone; its number is never used again."""
         del self.names[self._numbers.pop((domain, edition))]
+        del self._by_edition[edition][domain]
+        if not self._by_edition[edition]:
+            del self._by_edition[edition]
 
     def timeline(self, domain: str, edition: str) -> bytes | None:
         """The timeline's number."""
         return self._numbers.get((domain, edition))
+
+    def timelines_of(self, edition: str) -> list[tuple[str, bytes]]:
+        """Domains where an edition has a number, with it."""
+        return list(self._by_edition.get(edition, {}).items())
 
     def stream(self, prefix: bytes) -> StreamKey | None:
         """The stream of a prefix; None on a deleted timeline."""

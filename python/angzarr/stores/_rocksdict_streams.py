@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import struct
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple, TypeVar
 
@@ -13,13 +14,25 @@ from angzarr.errors import CorruptData
 from angzarr.ports.event_store import ROLLBACK, Book, Decision, LogEntry
 from angzarr.stores import _pages, _rules
 from angzarr.stores import _rocksdict_db as keys
-from angzarr.stores._rocksdict_db import PREFIX_BYTES, number, text
+from angzarr.stores._rocksdict_db import FORMAT_VERSION, PREFIX_BYTES, number, text
 from angzarr.stores._rocksdict_ports import Shared, StreamKey
 
 HEAD_COUNT_MAX: Final = 100_000
 """Cached heads, some 300 bytes each; all are dropped when there would be more."""
 
+UPGRADE_COUNT: Final = 10_000
+"""Records of one write of an upgrade."""
+
 T = TypeVar("T")
+
+
+class Stretch(NamedTuple):
+    """Own pages [start, stop) of a stream, as a part of a composite stream."""
+
+    stream: StreamKey
+    prefix: bytes
+    start: int
+    stop: int
 
 
 class Head(NamedTuple):
@@ -27,20 +40,26 @@ class Head(NamedTuple):
 
     base: branch point; None on a branch without writes. has_odd: some own page is not plain.
     unresolved: cascade ids of its pending pages that no marker names, by sequence, ascending.
+    inherited: what the pages below `base` are, pinned with it (EDN-21).
     """
 
     next_sequence: int
     base: int | None
     has_odd: bool
     unresolved: dict[int, str]
+    inherited: tuple[Stretch, ...] = ()
 
 
 class State(NamedTuple):
-    """What of a head is not to be seen in its pages."""
+    """What of a head is not to be seen in its pages.
+
+    inherited: prefix and end of each stretch; None is main up to the branch point.
+    """
 
     base: int | None
     has_odd: bool
     unresolved: dict[int, str]
+    inherited: list[tuple[bytes, int]] | None = None
 
 
 class Commit(NamedTuple):
@@ -64,15 +83,15 @@ class Key(NamedTuple):
 
 
 class View(NamedTuple):
-    """A composite stream at one moment: main's pages below `base`, then its own (EDN-3)."""
+    """A composite stream at one moment: what it inherits below `base`, then its own pages (EDN-3,
+    EDN-21)."""
 
     bare: Cover
     base: int
     next_sequence: int
     own: bytes | None
-    main: bytes | None
     own_is_odd: bool
-    main_is_odd: bool
+    inherited: tuple[Stretch, ...]
 
 
 class Moved(Exception):
@@ -82,6 +101,8 @@ class Moved(Exception):
 encode = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(State).decode
 _decode_key = msgspec.msgpack.Decoder(Key).decode
+PLACE: Final = struct.Struct(">QI")
+"""Position of a commit's last page, and count of its pages."""
 decode_commit = msgspec.msgpack.Decoder(Commit).decode
 _decode_decision = msgspec.msgpack.Decoder(tuple[str, str, int]).decode
 
@@ -97,6 +118,20 @@ def split_pending(key: bytes) -> tuple[str, bytes, int]:
     return cascade_id, key[-PREFIX_BYTES - 8 : -8], int.from_bytes(key[-8:], "big")
 
 
+def cut(stretches: tuple[Stretch, ...], stop: int) -> tuple[Stretch, ...]:
+    """What of the stretches lies below `stop`."""
+    return tuple(s._replace(stop=min(s.stop, stop)) for s in stretches if s.start < stop)
+
+
+def state_of(stream: StreamKey, head: Head) -> State:
+    """What is kept of a head; one stretch of main needs no record."""
+    inherited = head.inherited
+    if stream[1] == MAIN or all(part.stream[1] == MAIN for part in inherited):
+        return State(head.base, head.has_odd, head.unresolved)
+    parts = [(part.prefix, part.stop) for part in inherited]
+    return State(head.base, head.has_odd, head.unresolved, parts)
+
+
 class Streams:
     """Reads. Heads are cached; only a holder of the writers' lock fills the cache."""
 
@@ -106,6 +141,8 @@ class Streams:
         self._heads: dict[StreamKey, Head] = {}
         newest = self._db.last(keys.LOG, keys.after(keys.LOG))
         self.log_head = int.from_bytes(newest[0][1:], "big") if newest else 0
+        if self._db.found_version < FORMAT_VERSION:
+            self._upgrade()
 
     def head(self, stream: StreamKey) -> Head:
         """The stream's head."""
@@ -137,7 +174,27 @@ class Streams:
         begin = keys.EVENT + prefix
         newest = self._db.last(begin, begin + b"\xff")
         following = int.from_bytes(newest[0][-8:], "big") + 1 if newest else base or 0
-        return Head(following, base, state.has_odd, state.unresolved)
+        return Head(
+            following, base, state.has_odd, state.unresolved, self._inherited(stream, state)
+        )
+
+    def _inherited(self, stream: StreamKey, state: State) -> tuple[Stretch, ...]:
+        """The stretches of a pinned branch."""
+        if not state.base or stream[1] == MAIN:
+            return ()
+        stored = state.inherited
+        if stored is None:
+            main = self.shared.prefix((stream[0], MAIN, stream[2]))
+            stored = [(main or b"", state.base)]
+        found: list[Stretch] = []
+        start = 0
+        for prefix, stop in stored:
+            source = self.shared.stream(prefix)
+            if source is None:
+                raise CorruptData(self._db.url, "nothing", f"the base of {stream}")
+            found.append(Stretch(source, prefix, start, stop))
+            start = stop
+        return tuple(found)
 
     def view(self, cover: Cover, divergence: int | None) -> View:
         """The composite stream now; InvalidDivergence, DivergenceConflict."""
@@ -146,24 +203,82 @@ class Streams:
         bare = replace(cover, correlation_id="") if cover.correlation_id else cover
         prefix = self.shared.prefix(stream)
         if cover.is_main:
-            return View(bare, 0, own.next_sequence, prefix, None, own.has_odd, False)
-        main_stream = stream[0], MAIN, stream[2]
-        main = self.head(main_stream)
-        base = _rules.branch_point(cover, own.base, divergence, main.next_sequence)
-        end = base if own.base is None else own.next_sequence
-        main_prefix = self.shared.prefix(main_stream)
-        return View(bare, base, end, prefix, main_prefix, own.has_odd, main.has_odd)
+            return View(bare, 0, own.next_sequence, prefix, own.has_odd, ())
+        if own.base is None:
+            # The base first, then once more whether the branch is pinned: the other way round
+            # another thread could pin it and then write on the base, in between.
+            above, above_next = self.above(stream)
+            own = self.head(stream)
+            if own.base is None:
+                base = _rules.branch_point(cover, None, divergence, above_next)
+                return View(bare, base, base, prefix, False, cut(above, base))
+        base = _rules.branch_point(cover, own.base, divergence, 0)
+        return View(bare, base, own.next_sequence, prefix, own.has_odd, own.inherited)
+
+    def above(self, stream: StreamKey) -> tuple[tuple[Stretch, ...], int]:
+        """What the stream of a branch is on its parent now, and the first free sequence there."""
+        domain, edition, root = stream
+        parent = domain, self.shared.declared.parent(edition), root
+        head = self.head(parent)
+        if head.base is None:
+            above = self.above(parent)
+            head = self.head(parent)
+            if head.base is None:
+                return above
+        if head.next_sequence == head.base:
+            return head.inherited, head.next_sequence
+        prefix = self.shared.prefix(parent) or b""
+        own = Stretch(parent, prefix, head.base, head.next_sequence)
+        return (*head.inherited, own), head.next_sequence
 
     def frames(self, view: View, start: int, stop: int | None) -> tuple[list[bytes], bool]:
         """The pages in [start, stop), framed, and whether all are plain. Raises Moved."""
         end = view.next_sequence if stop is None else min(stop, view.next_sequence)
-        split = min(end, view.base)
-        frames = self._range(view.main, start, split)
-        frames += self._range(view.own, max(start, view.base), end)
-        is_odd = (view.main_is_odd and self._is_odd(view.main, start, split)) or (
-            view.own_is_odd and self._is_odd(view.own, max(start, view.base), end)
-        )
+        frames: list[bytes] = []
+        is_odd = False
+        for part in view.inherited:
+            begin, until = max(start, part.start), min(end, part.stop)
+            if begin < until:
+                frames += self._range(part.prefix, begin, until)
+                is_odd = is_odd or (
+                    self.head(part.stream).has_odd and self._is_odd(part.prefix, begin, until)
+                )
+        begin = max(start, view.base)
+        frames += self._range(view.own, begin, end)
+        is_odd = is_odd or (view.own_is_odd and self._is_odd(view.own, begin, end))
         return frames, not is_odd
+
+    def length_at(self, view: View, position: int) -> int:
+        """Leading pages of the view that were in the log at `position`."""
+        own = Stretch(("", "", b""), view.own or b"", view.base, view.next_sequence)
+        for part in (*view.inherited, own):
+            length = self._published_at(part, position)
+            if length < part.stop:
+                return length
+        return view.next_sequence
+
+    def _published_at(self, part: Stretch, position: int) -> int:
+        """The first sequence of a stretch that was not in the log at `position`, at most its end.
+
+        Positions ascend within a stream, so it is found by halving.
+        """
+        begin = keys.PLACE + part.prefix
+        low, high = part.start, part.stop  # below `low` all are in the log, from `high` on none
+        while low < high:
+            middle = (low + high) // 2
+            found = self._db.last(begin, begin + number(middle + 1))
+            if found is None:
+                return low
+            first = int.from_bytes(found[0][-8:], "big")
+            last_position, count = PLACE.unpack(found[1])
+            reached = first + min(max(position - (last_position - count), 0), count)
+            if reached > middle:
+                low = reached
+            elif reached > first:  # within the commit, or behind the last that is in the log at all
+                return reached
+            else:
+                high = first
+        return min(low, part.stop)
 
     def _range(self, prefix: bytes | None, start: int, stop: int) -> list[bytes]:
         if start >= stop:
@@ -190,6 +305,15 @@ class Streams:
                     return read()
                 except Moved as error:
                     raise CorruptData(self._db.url, str(error), "all of them") from error
+
+    def roots(self, timeline: bytes, after: bytes = b"") -> Generator[bytes, None, None]:
+        """Roots with pages on a timeline, ascending, those above `after`."""
+        begin, end = keys.EVENT + timeline + after, keys.after(keys.EVENT + timeline)
+        while (key := self._db.first(begin, end)) is not None:
+            root = key[5:21]
+            if root > after:
+                yield root
+            begin = key[:21] + number(2**64 - 1)
 
     def pages_at(self, stream: StreamKey, sequences: Iterable[int]) -> list[bytes]:
         """Own pages at `sequences`, encoded."""
@@ -229,18 +353,33 @@ class Streams:
     def entries(self, position: int, limit: int) -> list[LogEntry]:
         """Up to `limit` log entries above `position`, those of deleted editions left out."""
         found: list[LogEntry] = []
-        for key, value in self._db.items(keys.LOG + number(position + 1), keys.after(keys.LOG)):
+        for last, commit in self.commits(position):
             if len(found) >= limit:
                 break
-            commit = decode_commit(value)
             stream = self.shared.stream(commit.stream)
             frames = stream and self._entry_frames(commit)
             if stream and frames:
-                last = int.from_bytes(key[1:], "big")
                 cover = _pages.cover_of(stream, commit.correlation_id)
                 book = _pages.book_bytes(cover, frames, commit.first + commit.page_count)
                 found.append(LogEntry(last, last - commit.page_count + 1, book))
         return found
+
+    def commits(self, after: int) -> Generator[tuple[int, Commit], None, None]:
+        """Commits in the log above a position, with that of their last page."""
+        for key, value in self._db.items(keys.LOG + number(after + 1), keys.after(keys.LOG)):
+            yield int.from_bytes(key[1:], "big"), decode_commit(value)
+
+    def _upgrade(self) -> None:
+        """From format 1, which had no positions by stream."""
+        batch = self._db.batch()
+        for count, (position, commit) in enumerate(self.commits(0), 1):
+            if self.shared.stream(commit.stream) is not None:
+                key = keys.PLACE + commit.stream + number(commit.first)
+                batch.put(key, PLACE.pack(position, commit.page_count))
+            if count % UPGRADE_COUNT == 0:
+                self._db.write(batch, is_sync=False)
+                batch = self._db.batch()
+        self._db.write_format(batch)
 
     def _entry_frames(self, commit: Commit) -> bytes:
         """The commit's pages as consumers see them, framed; none if its edition just went away."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from angzarr.cover import MAIN, Cover, Provenance
+from angzarr.cover import Cover, Provenance
 from angzarr.errors import CascadeDecided, SequenceConflict, SequenceExhausted
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import (
@@ -20,18 +20,22 @@ from angzarr.ports.event_store import (
 )
 from angzarr.stores import _pages, _rules
 from angzarr.stores import _rocksdict_db as keys
+from angzarr.stores._declared import check_alive
 from angzarr.stores._pages import Page
 from angzarr.stores._records import RecordObligations
 from angzarr.stores._rocksdict_db import number, text
+from angzarr.stores._rocksdict_editions import Usages
 from angzarr.stores._rocksdict_ports import DictRecords, DictSnapshots, StreamKey
 from angzarr.stores._rocksdict_streams import (
+    PLACE,
     Commit,
     Head,
     Key,
-    State,
     Streams,
+    cut,
     decode_commit,
     encode,
+    state_of,
 )
 from angzarr.stores._rules import Kept
 
@@ -48,10 +52,12 @@ class Writer:
         snapshots: DictSnapshots,
         records: DictRecords,
         obligations: RecordObligations,
+        usages: Usages,
         limits: Limits,
         clock: Clock,
     ) -> None:
         self._streams = streams
+        self._usages = usages
         self._shared = streams.shared
         self._db = streams.shared.db
         self._snapshots = snapshots
@@ -89,6 +95,9 @@ class Writer:
             decision = self._streams.decision(cascade_id) if cascade_id else None
             if decision is not None:
                 raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
+            record = self._shared.declared.get(cover.edition)
+            if record is not None:
+                check_alive(record, self._clock)
             head, is_first = self._head(cover, stream, divergence, expected_sequence)
             if expected_sequence != head.next_sequence:
                 raise SequenceConflict(cover, expected_sequence, head.next_sequence)
@@ -96,6 +105,8 @@ class Writer:
             last = expected_sequence + len(pages) - 1
             if last > SEQUENCE_MAX:
                 raise SequenceExhausted(cover)
+            if record is not None:
+                self._usages.check(record, pages)
 
             prefix = self._shared.prefix_for_writing(stream)
             batch = self._db.batch()
@@ -107,12 +118,8 @@ class Writer:
                 batch.put(keys.KEY + prefix + key, encode(accepted))
             following = self._put_pages(batch, head, read, commit)
             if is_first or following[1:] != head[1:]:
-                batch.put(keys.STATE + prefix, encode(State(*following[1:])))
-            if (
-                snapshot is not None
-                and put
-                and not self._is_undecided(cover, following, put.sequence)
-            ):
+                batch.put(keys.STATE + prefix, encode(state_of(stream, following)))
+            if snapshot is not None and put and not self._is_undecided(following, put.sequence):
                 self._snapshots.store(batch, prefix, snapshot, put, snapshot_policy)
             if obligations:
                 self._records.add(batch, self._obligations.append_ops(obligations))
@@ -122,6 +129,8 @@ class Writer:
             self._db.write(batch, is_sync=self._shared.is_sync if sync is None else sync)
             self._streams.log_head = position
             self._streams.put_head(stream, following)
+            if record is not None:
+                self._usages.add(record.name, pages)
         self._obligations.end_leases(obligations)
         return Appended(expected_sequence, last)
 
@@ -147,13 +156,14 @@ class Writer:
             [_pages.read_page(marker, first)],
             commit,
         )
-        batch.put(keys.STATE + prefix, encode(State(*following[1:])))
+        batch.put(keys.STATE + prefix, encode(state_of(stream, following)))
         begin = keys.HELD + prefix
         held = [decode_commit(value) for value in self._db.values(begin, begin + b"\xff")]
         position = self._put_commits(batch, following, [*held, commit])
         self._shared.write(batch)
         self._streams.log_head = position
         self._streams.put_head(stream, following)
+        self._usages.add(stream[1], [marker])
         return marker
 
     def decide(self, cascade_id: str, outcome: str, reason: str) -> Decision:
@@ -186,6 +196,7 @@ class Writer:
         self._shared.write(batch)
         self._shared.forget(domain, edition)
         self._streams.drop_heads(domain, edition)
+        self._usages.forget(edition)
         return count
 
     def _head(
@@ -195,10 +206,12 @@ class Writer:
         head = self._streams.head(stream)
         if cover.is_main:
             return head, False
-        is_first = head.base is None
-        main = self._streams.head((stream[0], MAIN, stream[2])) if is_first else head
-        base = _rules.first_write_point(cover, head.base, divergence, main.next_sequence, expected)
-        return (Head(base, base, False, {}) if is_first else head), is_first
+        if head.base is not None:
+            _rules.first_write_point(cover, head.base, divergence, 0, expected)
+            return head, False
+        above, above_next = self._streams.above(stream)
+        base = _rules.first_write_point(cover, None, divergence, above_next, expected)
+        return Head(base, base, False, {}, cut(above, base)), True
 
     def _put_pages(
         self, batch: WriteBatch, head: Head, pages: Sequence[Page], commit: Commit
@@ -218,7 +231,8 @@ class Writer:
         if commit.correlation_id and pages:
             key = keys.CORRELATION + text(commit.correlation_id) + prefix + number(commit.first)
             batch.put(key, number(commit.page_count))
-        return Head(head.next_sequence + len(pages), head.base, has_odd, unresolved)
+        following = head.next_sequence + len(pages)
+        return Head(following, head.base, has_odd, unresolved, head.inherited)
 
     def _put_commits(self, batch: WriteBatch, head: Head, commits: Sequence[Commit]) -> int:
         """Log what no unresolved page holds back, hold the rest (CAS-9); the log's new head."""
@@ -231,15 +245,18 @@ class Writer:
                 continue
             position += commit.page_count
             batch.put(keys.LOG + number(position), encode(commit))
+            place = keys.PLACE + commit.stream + number(commit.first)
+            batch.put(place, PLACE.pack(position, commit.page_count))
             if len(commits) > 1:
                 batch.delete(key)
         return position
 
-    def _is_undecided(self, cover: Cover, head: Head, sequence: int) -> bool:
+    def _is_undecided(self, head: Head, sequence: int) -> bool:
         """Whether a pending page of the composite stream lies at or below `sequence` (SNAP-5)."""
-        own = next(iter(head.unresolved), SEQUENCE_MAX + 1)
-        if cover.is_main:
-            return own <= sequence
-        main = self._streams.head(cover.on(MAIN).stream)
-        inherited = next(iter(main.unresolved), SEQUENCE_MAX + 1)
-        return min(own, inherited if inherited < (head.base or 0) else own) <= sequence
+        if next(iter(head.unresolved), SEQUENCE_MAX + 1) <= sequence:
+            return True
+        for part in head.inherited:
+            below = self._streams.head(part.stream).unresolved
+            if next(iter(below), SEQUENCE_MAX + 1) < min(part.stop, sequence + 1):
+                return True
+        return False

@@ -102,6 +102,30 @@ class Rows:
             self._editions.extend([_code(self._edition_codes, edition)] * count)
             self._roots.append(root * count)
 
+    def add_bare(
+        self, stream: tuple[str, str, bytes], rows: Sequence[tuple[int, int, str, bytes]]
+    ) -> None:
+        """Rows without positions, of (sequence, time in nanoseconds, type URL, payload)."""
+        domain, edition, root = stream
+        count = 0
+        for sequence, time_ns, type_url, payload in rows:
+            known = self._known.get(type_url, ...)
+            if known is ...:
+                known = self._learn(type_url)
+            if known is None:
+                continue
+            count += 1
+            self._positions.append(0)
+            self._sequences.append(sequence)
+            self._times.append(time_ns)
+            self._types.append(known[0])
+            if known[1] or self._payloads:
+                self._extract(payload, known[1], has_payload=True)
+        if count:
+            self._domains.extend([_code(self._domain_codes, domain)] * count)
+            self._editions.extend([_code(self._edition_codes, edition)] * count)
+            self._roots.append(root * count)
+
     def columns(self, last: int) -> Columns:
         """All rows; `last` as the port says."""
         return Columns(

@@ -50,6 +50,7 @@ from angzarr.ports.event_store import (
 )
 from angzarr.ports.stores import StoreFacts
 from angzarr.stores import _pages, _rules
+from angzarr.stores._declared import check_alive, check_quota
 from angzarr.stores._memory_editions import MemoryEditions
 from angzarr.stores._memory_ports import (
     MemoryDeadLetters,
@@ -172,15 +173,17 @@ class MemoryEvents:
             if cascade_id in self._decisions:
                 decision = self._decisions[cascade_id]
                 raise CascadeDecided(cascade_id, decision.outcome, decision.reason)
-            declared = self._streams.declared
-            declared.check_alive(cover.edition, self._clock.now_ns())
+            record = self._streams.declared.get(cover.edition)
+            if record is not None:
+                check_alive(record, self._clock)
             stream = self._streams.begun(cover, expected_sequence, divergence)
             if expected_sequence != stream.next_sequence:
                 raise SequenceConflict(cover, expected_sequence, stream.next_sequence)
             read = [_pages.read_page(data, expected_sequence + i) for i, data in enumerate(pages)]
             if expected_sequence + len(pages) - 1 > SEQUENCE_MAX:
                 raise SequenceExhausted(cover)
-            declared.check_quota(cover.edition, self._streams.usage(cover.edition), usage_of(read))
+            if record is not None:
+                check_quota(record, self._streams.usage(cover.edition), usage_of(read))
 
             self._streams.by_key[stream_key] = stream
             if key:

@@ -12,12 +12,11 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from angzarr._native import Change, Store
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import InvalidInput
-from angzarr.gathering import Gathering
 from angzarr.ports.clock import Clock
 from angzarr.ports.event_store import (
     Accepted,
@@ -35,13 +34,10 @@ from angzarr.ports.event_store import (
 )
 from angzarr.ports.stores import StoreFacts
 from angzarr.stores import _copies, _rules
-from angzarr.stores._mailboxes import LoopMailbox, Mailboxes
 from angzarr.stores._pages import NS_PER_S
-from angzarr.stores._records import (
-    RecordDeadLetters,
-    RecordObligations,
-    RecordOp,
-)
+from angzarr.stores._records import RecordDeadLetters, RecordObligations, RecordOp
+from angzarr.stores._rocksdb_editions import RocksEditions
+from angzarr.stores._rocksdb_engine import Engine
 
 CACHE_BYTES: Final = 64 * 1024 * 1024
 """Hot tails: the newest part of streams that are in use, ready to be answered with."""
@@ -53,10 +49,6 @@ TAIL_INLINE_MAX: Final = 256
 """Entries of one read of the log that keep the event loop for less than a thread would cost."""
 TIME_NS_MAX: Final = 2**63 - 1
 POSITION_MAX: Final = 2**64 - 1
-WRITES_HELD_MAX: Final = 8
-"""Writes that a busy event loop hands over at once."""
-
-_Write = tuple[asyncio.Future[Any], Change]
 
 
 def open_stores(path: str, *, sync: bool, limits: Limits, clock: Clock) -> RocksStores:
@@ -95,84 +87,6 @@ class Verified:
     position: int
 
 
-class Engine:
-    """The native store for coroutines: what all ports of one open store share."""
-
-    def __init__(self, native: Store, clock: Clock) -> None:
-        self.native = native
-        self.now_ns = clock.now_ns
-        self._mailboxes = Mailboxes()
-
-    async def write(self, change: Change) -> Any:
-        """The outcome of the change, which is durable."""
-        loop, mailbox = self._here()
-        future: asyncio.Future[Any] = loop.create_future()
-        if mailbox.is_alone():
-            outcome = self.native.submit(mailbox.native, future, change, True)
-            if outcome is not None:
-                await asyncio.sleep(0)  # other tasks get their turn all the same
-                return outcome[0]
-        else:
-            self._outbox_of(mailbox).add(loop, (future, change))
-        mailbox.write_count += 1
-        try:
-            return await future
-        finally:
-            mailbox.write_count -= 1
-
-    async def log_above(self, position: int, wait_s: float) -> None:
-        """Return when the log's head is above `position`, the store closes, or wait_s is over."""
-        loop, mailbox = self._here()
-        future: asyncio.Future[None] = loop.create_future()
-        ticket = self.native.notify_after(mailbox.native, future, position)
-        timer = loop.call_later(wait_s, _end, future)  # asyncio.wait costs as much as the read
-        try:
-            await future
-        finally:
-            timer.cancel()
-            self.native.forget(ticket)
-            future.cancel()
-
-    async def in_thread(self, call: Callable[..., Any], *arguments: object) -> Any:
-        """For calls whose time grows with the store."""
-        self.native.log_head()  # refuses at once where a fork has no loop to wait in
-        return await asyncio.to_thread(call, *arguments)
-
-    async def close(self) -> None:
-        _, mailbox = self._here()
-        self._outbox_of(mailbox).flush()
-        await asyncio.to_thread(self.native.close)
-        self._mailboxes.close()
-
-    def _outbox_of(self, mailbox: LoopMailbox) -> Gathering[_Write]:
-        """Where writes begin. A busy loop hands several over at once (decision 016)."""
-        if mailbox.outbox is None:
-            native, box = self.native, mailbox.native
-
-            def hand_over(writes: list[_Write]) -> None:
-                for future, change in writes:
-                    try:
-                        native.submit(box, future, change, False)
-                    except Exception as error:
-                        if not future.done():
-                            future.set_exception(error)
-
-            mailbox.outbox = Gathering(hand_over, count_max=WRITES_HELD_MAX)
-        return mailbox.outbox
-
-    def _here(self) -> tuple[asyncio.AbstractEventLoop, LoopMailbox]:
-        try:
-            return self._mailboxes.here()
-        except RuntimeError:
-            self.native.log_head()  # StoreForked says more than that a fork has no loop
-            raise
-
-
-def _end(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
-
-
 class RocksStores:
     """All ports over one engine."""
 
@@ -185,6 +99,7 @@ class RocksStores:
         self.positions = RocksPositions(self._engine)
         self.obligations = RecordObligations(records)
         self.events = RocksEvents(self._engine, self.obligations)
+        self.editions = RocksEditions(self._engine)
         self.dead_letters = RecordDeadLetters(records, clock)
 
     def facts(self) -> StoreFacts:

@@ -8,13 +8,14 @@ lock in their own threads, so `limits.writer_queue` is never reached and Overloa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import InvalidInput, MainProtected, PendingPages, UnknownCascade
 from angzarr.ports.clock import Clock
+from angzarr.ports.columns import Columns, FieldSpec
 from angzarr.ports.event_store import (
     Accepted,
     Appended,
@@ -33,10 +34,13 @@ from angzarr.ports.stores import StoreFacts
 from angzarr.stores import _pages, _rules
 from angzarr.stores import _rocksdict_db as keys
 from angzarr.stores._records import RecordDeadLetters, RecordObligations
-from angzarr.stores._rocksdict_db import FORMAT_VERSION, Db, number, size_of, text
+from angzarr.stores._rocksdict_db import FORMAT_VERSION, Db, size_of, text
+from angzarr.stores._rocksdict_editions import DictEditions, Usages
 from angzarr.stores._rocksdict_ports import DictPositions, DictRecords, DictSnapshots, Shared
+from angzarr.stores._rocksdict_scan import scan
 from angzarr.stores._rocksdict_streams import Streams, split_correlation, split_pending
 from angzarr.stores._rocksdict_writer import Writer
+from angzarr.stores._scanning import Selection, check_scan
 from angzarr.stores._waiters import Waiters
 
 
@@ -61,8 +65,10 @@ class DictStores:
         self.obligations = RecordObligations(records)
         self.dead_letters = RecordDeadLetters(records, clock)
         streams = Streams(shared)
-        writer = Writer(streams, self.snapshots, records, self.obligations, limits, clock)
+        usages = Usages(streams)
+        writer = Writer(streams, self.snapshots, records, self.obligations, usages, limits, clock)
         self.events = DictEvents(streams, writer, self.snapshots, self._waiters)
+        self.editions = DictEditions(streams, writer, usages, clock)
 
     def facts(self) -> StoreFacts:
         self._db.check()
@@ -172,8 +178,9 @@ class DictEvents:
         def read() -> Book:
             view = self._streams.view(cover, divergence)
             found = self._snapshots.at(view.own, view.next_sequence - 1)
-            if found is None and not cover.is_main:
-                found = self._snapshots.at(view.main, view.base - 1)
+            below = reversed(view.inherited)
+            while found is None and (part := next(below, None)):
+                found = self._snapshots.at(part.prefix, part.stop - 1)
             start = found[0] + 1 if found else 0
             frames, is_plain = self._streams.frames(view, start, None)
             snapshot = found[1] if found else None
@@ -186,6 +193,11 @@ class DictEvents:
     async def next_sequence(self, cover: Cover, *, divergence: int | None = None) -> int:
         self._db.check()
         return self._streams.view(cover, divergence).next_sequence
+
+    async def length_at(self, cover: Cover, position: int, *, divergence: int | None = None) -> int:
+        self._db.check()
+        view = self._streams.view(cover, divergence)
+        return self._streams.length_at(view, position)
 
     async def divergence(self, cover: Cover) -> int | None:
         self._db.check()
@@ -203,7 +215,7 @@ class DictEvents:
     async def roots(self, domain: str, edition: str = "") -> list[bytes]:
         self._db.check()
         timeline = self._shared.timeline(domain, edition or MAIN)
-        return [] if timeline is None else list(self._roots(timeline))
+        return [] if timeline is None else list(self._streams.roots(timeline))
 
     async def domains(self) -> list[str]:
         self._db.check()
@@ -247,6 +259,7 @@ class DictEvents:
                 raise MainProtected(domain)
             if not domain:
                 raise InvalidInput("domain", "not empty", domain)
+            self._shared.declared.check_unused(edition)
             timeline = self._shared.timeline(domain, edition)
             if timeline is None:
                 return 0
@@ -314,6 +327,19 @@ class DictEvents:
         self._db.check()
         return self._streams.log_head
 
+    async def scan(
+        self,
+        after: int,
+        *,
+        limit: int = 65_536,
+        editions: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        fields: Sequence[FieldSpec] = (),
+    ) -> Columns:
+        check_scan(limit, fields)
+        self._db.check()
+        return scan(self._streams, after, limit, Selection(editions, domains), fields)
+
     def _find(self, cover: Cover, key: bytes) -> Accepted | None:
         self._db.check()
         stream = _rules.stream_of(cover)
@@ -328,10 +354,4 @@ class DictEvents:
 
     def _written(self) -> list[tuple[str, str]]:
         known = list(self._shared.names.items())
-        return [names for timeline, names in known if next(self._roots(timeline), None)]
-
-    def _roots(self, timeline: bytes) -> Generator[bytes, None, None]:
-        begin, end = keys.EVENT + timeline, keys.after(keys.EVENT + timeline)
-        while (key := self._db.first(begin, end)) is not None:
-            yield key[5:21]
-            begin = key[:21] + number(2**64 - 1)
+        return [names for timeline, names in known if next(self._streams.roots(timeline), None)]

@@ -11,8 +11,10 @@ pub const MAIN: &str = "angzarr";
 pub const SEQUENCE_MAX: u64 = u32::MAX as u64;
 /// The on-disk format that this engine writes, and the newest that it reads.
 ///
-/// 1 had no positions in chunks.
+/// 1 had no positions in chunks, and pins told a sequence only.
 pub const FORMAT_VERSION: u32 = 2;
+/// Levels of branches above main (EDN-21).
+pub const EDITION_DEPTH_MAX: usize = 16;
 
 /// Bounds of one append and of the writer's queue.
 #[derive(Clone, Debug)]
@@ -101,6 +103,32 @@ pub struct Append {
     pub now_ns: i64,
 }
 
+/// A declared edition (EDN-20). `expires_at_ns` 0 is never, the other limits 0 none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Edition {
+    pub name: String,
+    pub parent: String,
+    pub created_at_ns: i64,
+    pub expires_at_ns: i64,
+    pub max_pages: u64,
+    pub max_bytes: u64,
+}
+
+/// What an edition holds of its own, over all domains; bytes are those of encoded pages.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    pub page_count: u64,
+    pub byte_count: u64,
+}
+
+/// A stream of an edition: where it left its base (0 on main), and its first free sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Branch {
+    pub root: [u8; 16],
+    pub divergence: u64,
+    pub next_sequence: u64,
+}
+
 /// The one durable outcome of a cascade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -136,6 +164,11 @@ pub enum Write {
     DeleteEdition {
         domain: String,
         edition: String,
+    },
+    /// Makes the record or changes its limits; `created_at_ns` is now.
+    DeclareEdition(Edition),
+    ForgetEdition {
+        name: String,
     },
     PutSnapshot {
         stream: Stream,
@@ -187,8 +220,10 @@ pub enum Written {
     Count(u64),
     /// The position or cursor in force.
     Value(u64),
-    /// Whether the lease is held; whether all conditions of records were met.
+    /// Whether the lease is held; whether all conditions of records were met; whether there was a declared edition.
     Flag(bool),
+    /// The record in force.
+    Edition(Edition),
     Done,
 }
 

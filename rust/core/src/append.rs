@@ -1,10 +1,13 @@
 //! Appends: all checks first, then changes that can't fail (STO-3, STO-10 to STO-13).
 
-use crate::api::{Append, Pending, RecordOp, SEQUENCE_MAX, Verdict, Written};
+use crate::api::{Append, Pending, RecordOp, SEQUENCE_MAX, Usage, Verdict, Written};
+use crate::base::Base;
+use crate::branch::check_pin;
 use crate::cache::Effect;
-use crate::committer::{Committer, Head};
+use crate::committer::Committer;
 use crate::error::{Error, Result};
 use crate::group::Group;
+use crate::heads::Head;
 use crate::key::{self, Family, StreamKey};
 use crate::keys::key_parts;
 use crate::prepare::PreparedPages;
@@ -15,14 +18,13 @@ use crate::wire::Snapshot;
 
 /// Where an append goes.
 struct Place {
-    /// First own sequence: where a branch leaves main.
-    base: u64,
+    /// What a branch inherits; its own pages begin where that ends.
+    base: Base,
     next: u64,
     /// This write pins the branch.
     is_first: bool,
-    /// Pending pages that the stream and its base have already.
-    own_unresolved: Vec<Pending>,
-    inherited_unresolved: Vec<Pending>,
+    /// Pending pages that the stream has already.
+    unresolved: Vec<Pending>,
 }
 
 impl Committer {
@@ -52,6 +54,10 @@ impl Committer {
                 reason: decision.reason,
             });
         }
+        let edition = &append.stream.edition;
+        if !is_main(&append.stream) {
+            self.declared.check_alive(edition, append.now_ns)?;
+        }
         let expected = append.expected_sequence;
         let place = self.place(&append, own.as_ref())?;
         if expected != place.next {
@@ -66,10 +72,13 @@ impl Committer {
         if range_last(expected, pages.count) > i64::try_from(SEQUENCE_MAX).unwrap_or(i64::MAX) {
             return Err(Error::SequenceExhausted);
         }
+        if !is_main(&append.stream) {
+            self.check_room(edition, usage_of(&pages))?;
+        }
         let (puts, _) = new_records(group, &append.records)?;
         let pending = new_pending(&append, &pages);
         let snapshot = match (snapshot, &append.snapshot) {
-            (Some(head), Some(bytes)) if !place.is_undecided(&pending, head.sequence) => {
+            (Some(head), Some(bytes)) if !self.is_undecided(&place, &pending, head.sequence)? => {
                 let now_ns = append.now_ns;
                 Some(self.plan_snapshot(
                     own.as_ref(),
@@ -96,39 +105,43 @@ impl Committer {
             Some(own) => self.head(own, is_main)?.clone(),
             None => Head::default(),
         };
-        let mut place = Place {
-            base: head.base.unwrap_or(0),
-            next: head.next,
-            is_first: head.base.is_none() && !is_main,
-            own_unresolved: head.unresolved,
-            inherited_unresolved: Vec::new(),
-        };
-        if is_main {
-            return Ok(place);
+        if is_main || head.base.is_some() {
+            let base = head.base.unwrap_or_default();
+            check_pin(base.end, append.divergence.filter(|_| !is_main))?;
+            return Ok(Place {
+                base,
+                next: head.next,
+                is_first: false,
+                unresolved: head.unresolved,
+            });
         }
-        let main = match self.timelines.main_of(&append.stream) {
-            Some(main) => self.head(&main, true)?.clone(),
-            None => Head::default(),
-        };
-        let main_next = main.next;
-        place.inherited_unresolved = main.unresolved;
-        match (head.base, append.divergence) {
-            (Some(pinned), Some(requested)) if requested != pinned => {
-                return Err(Error::DivergenceConflict { pinned, requested });
-            }
-            (Some(_), _) => return Ok(place),
-            (None, Some(requested)) if requested > main_next => {
+        let inherited = self.inherited(&append.stream)?;
+        let end = match append.divergence {
+            Some(requested) if requested > inherited.next => {
                 return Err(Error::InvalidDivergence {
                     requested,
-                    next_sequence: main_next,
+                    next_sequence: inherited.next,
                 });
             }
-            (None, Some(requested)) => place.base = requested,
-            // Main may have grown since the caller saw its end. What is beyond it is judged as a sequence.
-            (None, None) => place.base = append.expected_sequence.min(main_next),
+            Some(requested) => requested,
+            // The base may have grown since the caller saw its end. What is beyond it is judged as a sequence.
+            None => append.expected_sequence.min(inherited.next),
+        };
+        Ok(Place {
+            base: inherited.below(end),
+            next: end,
+            is_first: true,
+            unresolved: head.unresolved,
+        })
+    }
+
+    /// A pending page of the composite stream lies at or below `sequence` (SNAP-5).
+    fn is_undecided(&mut self, place: &Place, new: &[Pending], sequence: u64) -> Result<bool> {
+        let mut own = place.unresolved.iter().chain(new);
+        if own.any(|page| page.sequence <= sequence) {
+            return Ok(true);
         }
-        place.next = place.base;
-        Ok(place)
+        self.has_pending_below(&place.base, sequence)
     }
 
     fn change(
@@ -146,7 +159,7 @@ impl Committer {
         group.append_count += 1;
         if place.is_first {
             let pin = key::idempotency(&own, KEY_PIN, b"");
-            group.put(Family::Keys, &pin, &place.base.to_be_bytes());
+            group.put(Family::Keys, &pin, &place.base.encode());
         }
         if let Some(key) = &append.key {
             let (kind, bytes) = key_parts(key);
@@ -164,7 +177,8 @@ impl Committer {
             );
         }
         let count = pages.count;
-        let is_held = !place.own_unresolved.is_empty() || !pending.is_empty();
+        self.add_usage(&append.stream.edition, usage_of(&pages));
+        let is_held = !place.unresolved.is_empty() || !pending.is_empty();
         if count > 0 {
             let kind = match append.cascade_id.as_str() {
                 "" => Kind::Plain,
@@ -186,23 +200,12 @@ impl Committer {
             self.put_planned(group, &own, change);
         }
         if let Ok(head) = self.head(&own, is_main(&append.stream)) {
-            let is_written = count > 0 || !is_main(&append.stream);
-            head.base = head.base.or(is_written.then_some(place.base));
+            if head.base.is_none() && (count > 0 || !is_main(&append.stream)) {
+                head.base = Some(place.base.clone());
+            }
             head.next = first + count;
             head.unresolved.extend(pending);
         }
-    }
-}
-
-impl Place {
-    /// A pending page of the composite stream lies at or below `sequence` (SNAP-5).
-    fn is_undecided(&self, new: &[Pending], sequence: u64) -> bool {
-        let inherited = self
-            .inherited_unresolved
-            .iter()
-            .filter(|page| page.sequence < self.base);
-        let mut all = self.own_unresolved.iter().chain(new).chain(inherited);
-        all.any(|page| page.sequence <= sequence)
     }
 }
 
@@ -226,6 +229,13 @@ pub fn put_entry(group: &mut Group, entry: &Entry, mut chunks: Chunks, is_held: 
         first: entry.first,
         chunks: chunks.all,
     });
+}
+
+fn usage_of(pages: &PreparedPages) -> Usage {
+    Usage {
+        page_count: pages.count,
+        byte_count: pages.byte_count as u64,
+    }
 }
 
 fn new_pending(append: &Append, pages: &PreparedPages) -> Vec<Pending> {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard};
 
+use crate::base::{Base, Stretch, Stretches};
 use crate::generations::Generations;
 use crate::key::{self, StreamKey};
 use crate::record::{Chunk, ChunkView};
@@ -23,6 +24,8 @@ const OVERHEAD_BYTES: usize = 256;
 #[derive(Clone, Debug, Default)]
 pub struct Tail {
     pub base: u64,
+    /// Of a branch, what lies below `base`.
+    stretches: Stretches,
     /// The newest snapshot of the stream, if it has one; its sequence is below `next`.
     pub snapshot: Option<(u64, Arc<[u8]>)>,
     frames: Vec<u8>,
@@ -34,15 +37,24 @@ pub struct Tail {
 
 impl Tail {
     /// None if `frames` are none.
-    pub fn new(base: u64, frames: Vec<u8>, snapshot: Option<(u64, Arc<[u8]>)>) -> Option<Self> {
+    pub fn new(base: &Base, frames: Vec<u8>, snapshot: Option<(u64, Arc<[u8]>)>) -> Option<Self> {
         let mut tail = Self {
-            base,
+            base: base.end,
+            stretches: Stretches::clone(&base.stretches),
             snapshot,
             ..Self::default()
         };
         tail.index(&frames)?;
         tail.frames = frames;
         Some(tail)
+    }
+
+    /// What a branch was pinned on.
+    pub fn inherited(&self) -> Base {
+        Base {
+            end: self.base,
+            stretches: Stretches::clone(&self.stretches),
+        }
     }
 
     pub fn next(&self) -> u64 {
@@ -100,7 +112,9 @@ impl Tail {
 
     fn weight(&self) -> usize {
         let snapshot = self.snapshot.as_ref().map_or(0, |(_, bytes)| bytes.len());
-        OVERHEAD_BYTES + snapshot + self.frames.len() + self.ends.len() * size_of::<usize>()
+        let stretches = self.stretches.len() * size_of::<Stretch>();
+        let ends = self.ends.len() * size_of::<usize>();
+        OVERHEAD_BYTES + stretches + snapshot + self.frames.len() + ends
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::api::{Decision, SEQUENCE_MAX, Stream, Verdict, Written};
+use crate::api::{Decision, SEQUENCE_MAX, Stream, Usage, Verdict, Written};
 use crate::append::put_entry;
 use crate::committer::Committer;
 use crate::error::{Error, Result};
@@ -62,6 +62,7 @@ impl Committer {
         if head.next > SEQUENCE_MAX {
             return Err(Error::SequenceExhausted);
         }
+        self.counted(&stream.edition)?;
         let released = self.held(
             &own,
             unresolved.first().map_or(u64::MAX, |page| page.sequence),
@@ -97,6 +98,11 @@ impl Committer {
             correlation_id,
             !unresolved.is_empty(),
         );
+        let marker = Usage {
+            page_count: 1,
+            byte_count: page.len() as u64,
+        };
+        self.add_usage(&stream.edition, marker);
         self.pending_count -= sequences.len() as u64;
         let head = self.head(&own, is_main(stream))?;
         head.next += 1;

@@ -1,109 +1,14 @@
-//! The smaller writes: editions that go, positions, leases, records.
+//! The smaller writes: positions, leases, records.
 
-use std::collections::BTreeSet;
-use std::ops::ControlFlow;
-
-use crate::api::{MAIN, RecordOp, Stream, Written};
+use crate::api::{RecordOp, Stream, Written};
 use crate::append::{apply_records, new_records};
-use crate::cache::Effect;
 use crate::committer::Committer;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::group::Group;
 use crate::key::{self, Family};
-use crate::prepare::invalid;
-use crate::record::{self, ChunkView};
+use crate::record;
 
 impl Committer {
-    /// Deletes an edition of a domain: its names first of all, so that nothing can reach the rest (EDN-14, EDN-15).
-    ///
-    /// Stream positions and correlation records stay behind under a timeline that has no names any more: unreachable.
-    pub fn delete_edition(
-        &mut self,
-        group: &mut Group,
-        domain: &str,
-        edition: &str,
-    ) -> Result<Written> {
-        if edition.is_empty() || edition == MAIN {
-            return Err(Error::MainProtected(domain.to_owned()));
-        }
-        if domain.is_empty() {
-            return Err(invalid("domain", "not empty", ""));
-        }
-        let Some(timeline) = self.timelines.get(domain, edition) else {
-            return Ok(Written::Count(0));
-        };
-        let pending = self.pending_of(timeline)?;
-        let mut undecided = BTreeSet::new();
-        for (cascade_id, _, _) in &pending {
-            if !undecided.contains(cascade_id) && group.decision(cascade_id)?.is_none() {
-                undecided.insert(cascade_id.clone());
-            }
-        }
-        if !undecided.is_empty() {
-            return Err(Error::PendingPages {
-                domain: domain.to_owned(),
-                edition: edition.to_owned(),
-                cascade_ids: undecided.into_iter().collect(),
-            });
-        }
-        let count = self.page_count(timeline)?;
-
-        group.delete(Family::Meta, &key::meta_timeline(timeline));
-        for (cascade_id, stream, sequence) in &pending {
-            group.delete(
-                Family::Cascades,
-                &key::pending_by_cascade(cascade_id, stream, *sequence),
-            );
-            group.delete(Family::Cascades, &key::pending_by_stream(stream, *sequence));
-        }
-        let (from, to) = (timeline.to_be_bytes(), (timeline + 1).to_be_bytes());
-        for family in [
-            Family::Events,
-            Family::Snapshots,
-            Family::Keys,
-            Family::Held,
-        ] {
-            group.delete_range(family, &from, &to);
-        }
-        self.pending_count -= pending.len() as u64;
-        self.timelines.remove(timeline);
-        self.forget_heads(timeline);
-        group.has_new_timelines = true;
-        group.effects.push(Effect::TimelineDropped(timeline));
-        Ok(Written::Count(count))
-    }
-
-    fn pending_of(&self, timeline: u32) -> Result<Vec<(String, key::StreamKey, u64)>> {
-        let mut pending = Vec::new();
-        if self.pending_count == 0 {
-            return Ok(pending);
-        }
-        let prefix = key::pending_by_stream_prefix(&timeline.to_be_bytes());
-        self.store
-            .scan(Family::Cascades, &prefix, &prefix, |key, value| {
-                let bad = || self.store.bad("cascades", key);
-                let of_all = key::pending_by_stream_prefix(&[]);
-                let (stream, sequence) = key::parse_after(key, &of_all).ok_or_else(bad)?;
-                let (_, id) = record::parse_timed(value).ok_or_else(bad)?;
-                pending.push((record::text(id).ok_or_else(bad)?, stream, sequence));
-                Ok(ControlFlow::Continue(()))
-            })?;
-        Ok(pending)
-    }
-
-    fn page_count(&self, timeline: u32) -> Result<u64> {
-        let prefix = timeline.to_be_bytes();
-        let mut count = 0;
-        self.store
-            .scan(Family::Events, &prefix, &prefix, |key, value| {
-                count += ChunkView::parse(value)
-                    .ok_or_else(|| self.store.bad("events value", key))?
-                    .count;
-                Ok(ControlFlow::Continue(()))
-            })?;
-        Ok(count)
-    }
-
     pub fn put_position(
         &mut self,
         group: &mut Group,

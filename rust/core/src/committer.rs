@@ -2,23 +2,27 @@
 //! one group. It has a thread; a lone writer commits on its own thread instead, which saves two wake-ups (decision
 //! 008).
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
-use crate::api::{Pending, Stream, Write, Written};
+use crate::api::{Stream, Usage, Write, Written};
+use crate::cache::Effect;
+use crate::declared::Declared;
+use crate::edition::Declaration;
 use crate::engine::Done;
 use crate::error::{Error, Result};
 use crate::failpoint;
 use crate::generations::Generations;
 use crate::group::Group;
+use crate::heads::Head;
 use crate::key::{self, Family, StreamKey};
 use crate::prepare::{Prepared, prepare};
 use crate::store::{Store, disk};
-use crate::timelines::Timelines;
+use crate::timelines::{Numbering, Timelines};
 use crate::wal::Wal;
 
 /// Of one group.
@@ -148,23 +152,16 @@ impl Desk {
     }
 }
 
-/// What the committer knows of a stream.
-#[derive(Clone, Debug, Default)]
-pub struct Head {
-    /// Where a branch is pinned; on main 0 once it has pages. None before the first write.
-    pub base: Option<u64>,
-    /// The stream's own next sequence; `base` without pages.
-    pub next: u64,
-    pub unresolved: Vec<Pending>,
-}
-
 pub struct Committer {
     pub store: Arc<Store>,
-    pub timelines: Timelines,
+    pub timelines: Numbering,
+    pub declared: Declared,
+    /// Of declared editions with a quota, once something was appended to them.
+    pub usages: HashMap<String, Usage>,
     /// Unresolved pending pages of the whole store.
     pub pending_count: u64,
     pub log_head: u64,
-    heads: Generations<StreamKey, Head>,
+    pub heads: Generations<StreamKey, Head>,
     wal: Wal,
     failure: Option<Error>,
     flush: Sender<u64>,
@@ -175,12 +172,15 @@ impl Committer {
     pub fn new(
         store: Arc<Store>,
         wal: Wal,
-        pending_count: u64,
+        (pending_count, next_timeline): (u64, u32),
         flush: Sender<u64>,
         flushed_lsn: Arc<AtomicU64>,
     ) -> Self {
+        let declared = store.declared.read().clone();
         Self {
-            timelines: store.timelines().as_ref().clone(),
+            timelines: Numbering::new(Arc::clone(&store.timelines), next_timeline),
+            declared,
+            usages: HashMap::new(),
             pending_count,
             log_head: store.waiters.head(),
             heads: Generations::new(HEAD_COUNT_MAX),
@@ -237,7 +237,7 @@ impl Committer {
         let Ok(prepared) = &job.prepared else {
             return false;
         };
-        let in_set = |set: &std::collections::HashSet<StreamKey>, stream: &Stream| {
+        let in_set = |set: &HashSet<StreamKey>, stream: &Stream| {
             self.timelines
                 .stream(stream)
                 .is_some_and(|key| set.contains(&key))
@@ -251,7 +251,14 @@ impl Committer {
                     in_set(&group.snapshotted, stream)
                 }
                 Write::Resolve { stream, .. } => in_set(&group.touched, stream),
-                Write::DeleteEdition { .. } | Write::ResetConsumer { .. } => true,
+                Write::DeclareEdition(edition) if !group.touched.is_empty() => {
+                    let timelines = self.timelines.of_edition(&edition.name);
+                    let mut touched = group.touched.iter().map(key::timeline_of);
+                    touched.any(|timeline| timelines.contains(&timeline))
+                }
+                Write::DeleteEdition { .. }
+                | Write::ForgetEdition { .. }
+                | Write::ResetConsumer { .. } => true,
                 _ => false,
             }
     }
@@ -282,6 +289,8 @@ impl Committer {
             Write::DeleteEdition { domain, edition } => {
                 self.delete_edition(group, &domain, &edition)
             }
+            Write::DeclareEdition(edition) => self.declare_edition(group, edition),
+            Write::ForgetEdition { name } => self.forget_edition(group, name),
             Write::PutSnapshot {
                 stream,
                 snapshot,
@@ -382,13 +391,18 @@ impl Committer {
         }
         store.failpoints.hit(failpoint::AFTER_WRITE)?;
         let batch = std::mem::take(&mut group.batch);
+        // Names go before their data, and come after it.
+        for effect in &group.effects {
+            if let Effect::TimelineDropped(timeline) = effect {
+                store.timelines.remove(*timeline);
+            }
+        }
         // Who reads these streams from now on waits for the caches; so nobody sees new, then old.
         let locked = store.cache.lock(&group.effects);
         store.db.write_without_wal(batch).map_err(disk)?;
         store.cache.apply(locked, &group.effects);
-        if group.has_new_timelines {
-            store.set_timelines(self.timelines.clone());
-        }
+        declare(store, &mut group.declarations);
+        self.timelines.publish();
         store.waiters.set_head(group.log_head);
         Ok(())
     }
@@ -403,51 +417,12 @@ impl Committer {
         self.wal.release(self.flushed_lsn.load(Ordering::Acquire))
     }
 
-    /// What is known of the stream, by the members before too.
-    pub fn head(&mut self, stream: &StreamKey, is_main: bool) -> Result<&mut Head> {
-        if self.heads.get_mut(stream).is_none() {
-            let head = self.read_head(stream, is_main)?;
-            self.heads.insert(*stream, head, 1);
-        }
-        self.heads
-            .get_mut(stream)
-            .ok_or_else(|| Error::Unavailable {
-                cause: "no head".into(),
-            })
-    }
-
-    fn read_head(&self, stream: &StreamKey, is_main: bool) -> Result<Head> {
-        let next = self.store.own_next(stream)?;
-        let base = if is_main {
-            next.map(|_| 0)
-        } else {
-            self.store.pin(stream)?
-        };
-        let unresolved = match self.pending_count {
-            0 => Vec::new(),
-            _ => self.store.own_pending(stream)?,
-        };
-        Ok(Head {
-            base,
-            next: next.or(base).unwrap_or(0),
-            unresolved,
-        })
-    }
-
-    pub fn forget_heads(&mut self, timeline: u32) {
-        self.heads
-            .retain(|stream| key::timeline_of(stream) != timeline);
-    }
-
     /// The stream's key; its timeline gets a number now if it has none.
     pub fn assign(&mut self, group: &mut Group, stream: &Stream) -> StreamKey {
         if let Some(key) = self.timelines.stream(stream) {
             return key;
         }
-        let timeline = self.timelines.next();
-        self.timelines
-            .insert(timeline, &stream.domain, &stream.edition);
-        group.has_new_timelines = true;
+        let timeline = self.timelines.assign(&stream.domain, &stream.edition);
         let names = Timelines::encode(&stream.domain, &stream.edition);
         group.put(Family::Meta, &key::meta_timeline(timeline), &names);
         group.put(
@@ -456,6 +431,20 @@ impl Committer {
             &(timeline + 1).to_be_bytes(),
         );
         key::stream(timeline, &stream.root)
+    }
+}
+
+/// Shows readers the editions that a group declared or forgot.
+fn declare(store: &Store, declarations: &mut Vec<Declaration>) {
+    if declarations.is_empty() {
+        return;
+    }
+    let mut declared = store.declared.write();
+    for declaration in declarations.drain(..) {
+        match declaration {
+            Declaration::Made(record) => declared.put(record),
+            Declaration::Forgotten(name) => declared.remove(&name),
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use parking_lot::{Mutex, RwLock};
 use rocksdb::checkpoint::Checkpoint;
 
 use crate::api::{
-    Accepted, Book, Decision, FORMAT_VERSION, Facts, Key, LogEntry, Options, Participant, Pending,
-    Stream, Verified, Write, Written,
+    Accepted, Book, Branch, Decision, Edition, FORMAT_VERSION, Facts, Key, LogEntry, Options,
+    Participant, Pending, Stream, Usage, Verified, Write, Written,
 };
 use crate::committer::{Committer, Desk, Job, Sent, run_flusher};
 use crate::error::{Error, Result};
@@ -59,6 +59,7 @@ impl Engine {
             store,
             wal,
             pending_count,
+            next_timeline,
         } = open(options, failpoints)?;
         let (sender, jobs) = bounded(queue_max);
         let (flush, flushes) = bounded(1);
@@ -66,7 +67,7 @@ impl Engine {
         let desk = Arc::new(Desk::new(Committer::new(
             Arc::clone(&store),
             wal,
-            pending_count,
+            (pending_count, next_timeline),
             flush,
             Arc::clone(&flushed_lsn),
         )));
@@ -207,6 +208,31 @@ impl Engine {
 
     pub fn editions(&self, domain: &str) -> Result<Vec<String>> {
         self.read(|store| store.editions(domain))
+    }
+
+    pub fn edition(&self, name: &str) -> Result<Option<Edition>> {
+        self.read(|store| Ok(store.edition(name)))
+    }
+
+    /// Declared editions, names ascending.
+    pub fn declared(&self) -> Result<Vec<Edition>> {
+        self.read(|store| Ok(store.declared.read().all()))
+    }
+
+    /// What an edition holds of its own, over all domains.
+    pub fn usage(&self, edition: &str) -> Result<Usage> {
+        self.read(|store| store.usage(edition))
+    }
+
+    /// Streams with pages on exactly this edition, roots ascending, those above `after`, at most `limit`.
+    pub fn branches(
+        &self,
+        domain: &str,
+        edition: &str,
+        after: &[u8],
+        limit: usize,
+    ) -> Result<Vec<Branch>> {
+        self.read(|store| store.branches(domain, edition, after, limit))
     }
 
     pub fn by_correlation(

@@ -45,6 +45,28 @@ pub enum Error {
         edition: String,
         cascade_ids: Vec<String>,
     },
+    #[error("edition {edition} is a branch of {parent}, not of {requested}")]
+    EditionConflict {
+        edition: String,
+        parent: String,
+        requested: String,
+    },
+    #[error("edition {edition} expired at {expired_at_ns}")]
+    EditionExpired { edition: String, expired_at_ns: i64 },
+    /// `children`: none where its own pages are in the way.
+    #[error("edition {edition} is in use by {children:?}")]
+    EditionInUse {
+        edition: String,
+        children: Vec<String>,
+    },
+    /// `field`: `max_pages` or `max_bytes`.
+    #[error("edition {edition} would have {value}, its {field} is {limit}")]
+    QuotaExceeded {
+        edition: String,
+        field: &'static str,
+        limit: u64,
+        value: u64,
+    },
     #[error("{queue} is full ({limit})")]
     Overloaded { queue: String, limit: usize },
     #[error("the store is closed")]

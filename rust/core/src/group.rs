@@ -6,6 +6,7 @@ use rocksdb::WriteBatch;
 
 use crate::api::Decision;
 use crate::cache::Effect;
+use crate::edition::Declaration;
 use crate::error::Result;
 use crate::key::{self, Family, StreamKey};
 use crate::record::{Entry, Known, Released};
@@ -25,7 +26,7 @@ pub struct Group<'a> {
     pub wants_sync: bool,
     /// Nothing may join any more: a range was deleted.
     pub is_closed: bool,
-    pub has_new_timelines: bool,
+    pub declarations: Vec<Declaration>,
     overlay: HashMap<(Family, Vec<u8>), Option<Vec<u8>>>,
     pub touched: HashSet<StreamKey>,
     pub snapshotted: HashSet<StreamKey>,
@@ -42,7 +43,7 @@ impl<'a> Group<'a> {
             append_count: 0,
             wants_sync: false,
             is_closed: false,
-            has_new_timelines: false,
+            declarations: Vec::new(),
             overlay: HashMap::new(),
             touched: HashSet::new(),
             snapshotted: HashSet::new(),

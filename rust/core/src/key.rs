@@ -57,6 +57,8 @@ pub const META_LSN: &[u8] = b"lsn";
 /// The next timeline to hand out. Numbers are never used again.
 pub const META_NEXT_TIMELINE: &[u8] = b"next_timeline";
 pub const META_TIMELINE: &[u8] = b"timeline/";
+/// Declared editions, by name.
+pub const META_EDITION: &[u8] = b"edition/";
 
 const PENDING_BY_CASCADE: u8 = b'p';
 const PENDING_BY_STREAM: u8 = b's';
@@ -128,6 +130,14 @@ pub fn parse_after(key: &[u8], prefix: &[u8]) -> Option<(StreamKey, u64)> {
 /// `keys`: stream · kind · the key's bytes.
 pub fn idempotency(stream: &StreamKey, kind: u8, bytes: &[u8]) -> Vec<u8> {
     [stream.as_slice(), &[kind], bytes].concat()
+}
+
+/// The stream, if the key of `keys` is that of a pin.
+pub fn parse_pin(key: &[u8]) -> Option<StreamKey> {
+    match key.split_at_checked(STREAM_BYTES)? {
+        (stream, [crate::store::KEY_PIN]) => stream.try_into().ok(),
+        _ => None,
+    }
 }
 
 /// `cascades`: the unresolved pages of one cascade.
@@ -207,6 +217,11 @@ pub fn record(space: &str, key: &[u8]) -> Vec<u8> {
 /// `meta`: the names of one timeline.
 pub fn meta_timeline(timeline: u32) -> Vec<u8> {
     [META_TIMELINE, &timeline.to_be_bytes()].concat()
+}
+
+/// `meta`: the record of a declared edition.
+pub fn meta_edition(name: &str) -> Vec<u8> {
+    [META_EDITION, name.as_bytes()].concat()
 }
 
 /// The least key above all that start with `prefix`; None if there is none.

@@ -10,7 +10,7 @@ use crate::store::{KEY_EXTERNAL, KEY_PROVENANCE, Store, is_revoked};
 
 impl Store {
     pub fn pending(&self, stream: &Stream) -> Result<Vec<Pending>> {
-        self.timelines()
+        self.timelines
             .stream(stream)
             .map_or(Ok(Vec::new()), |own| self.own_pending(&own))
     }
@@ -37,7 +37,7 @@ impl Store {
 
     /// What was accepted under a key on exactly this stream.
     pub fn find_key(&self, stream: &Stream, key: &Key) -> Result<Option<Accepted>> {
-        let Some(own) = self.timelines().stream(stream) else {
+        let Some(own) = self.timelines.stream(stream) else {
             return Ok(None);
         };
         let (kind, bytes) = key_parts(key);

@@ -36,14 +36,14 @@ impl Store {
 
     /// None for an entry of a deleted edition.
     fn published(&self, position: u64, entry: &Entry) -> Result<Option<LogEntry>> {
-        let Some(stream) = self.timelines().named(&entry.stream) else {
+        let Some(stream) = self.timelines.named(&entry.stream) else {
             return Ok(None);
         };
         let read = self.own_frames(&entry.stream, entry.first, entry.count);
         let (mut frames, _) = match read {
             Ok(read) => read,
             // Its edition was deleted after the look at the timelines.
-            Err(_) if self.timelines().named(&entry.stream).is_none() => return Ok(None),
+            Err(_) if self.timelines.named(&entry.stream).is_none() => return Ok(None),
             Err(error) => return Err(error),
         };
         if entry.kind != Kind::Plain {

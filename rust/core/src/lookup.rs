@@ -18,7 +18,7 @@ impl Store {
     /// Roots with at least one page on exactly this edition, ascending.
     pub fn roots(&self, domain: &str, edition: &str) -> Result<Vec<[u8; 16]>> {
         let edition = if edition.is_empty() { MAIN } else { edition };
-        let Some(timeline) = self.timelines().get(domain, edition) else {
+        let Some(timeline) = self.timelines.get(domain, edition) else {
             return Ok(Vec::new());
         };
         let mut roots = Vec::new();
@@ -39,9 +39,16 @@ impl Store {
     /// Domains with at least one page, ascending.
     pub fn domains(&self) -> Result<Vec<String>> {
         let mut found = BTreeSet::new();
-        for (domain, _, timeline) in self.timelines().all() {
-            if !found.contains(domain) && self.has_pages(timeline)? {
-                found.insert(domain.to_owned());
+        for domain in self.timelines.domains() {
+            let main = self.timelines.get(&domain, MAIN);
+            let mut is_there = main.map_or(Ok(false), |main| self.has_pages(main))?;
+            if !is_there {
+                for (_, timeline) in self.timelines.of_domain(&domain) {
+                    is_there = is_there || self.has_pages(timeline)?;
+                }
+            }
+            if is_there {
+                found.insert(domain.as_ref().to_owned());
             }
         }
         Ok(found.into_iter().collect())
@@ -50,19 +57,15 @@ impl Store {
     /// Editions of the domain with at least one page, ascending.
     pub fn editions(&self, domain: &str) -> Result<Vec<String>> {
         let mut found = BTreeSet::new();
-        for (_, edition, timeline) in self
-            .timelines()
-            .all()
-            .filter(|(name, _, _)| *name == domain)
-        {
+        for (edition, timeline) in self.timelines.of_domain(domain) {
             if self.has_pages(timeline)? {
-                found.insert(edition.to_owned());
+                found.insert(edition.as_ref().to_owned());
             }
         }
         Ok(found.into_iter().collect())
     }
 
-    fn has_pages(&self, timeline: u32) -> Result<bool> {
+    pub fn has_pages(&self, timeline: u32) -> Result<bool> {
         let mut iterator = self.iterator(Family::Events, &timeline.to_be_bytes())?;
         iterator.seek(timeline.to_be_bytes());
         let is_there = iterator.valid();
@@ -81,14 +84,13 @@ impl Store {
             return Ok(Vec::new());
         }
         let edition = edition.map(|name| if name.is_empty() { MAIN } else { name });
-        let timelines = self.timelines();
         let mut streams: Ordered<(StreamKey, Vec<(u64, u64)>)> = BTreeMap::new();
         let prefix = key::correlation_prefix(id);
         self.scan(Family::Correlation, &prefix, &prefix, |key, value| {
             let bad = || self.bad("correlation", key);
             let (stream, first) = key::parse_after(key, &prefix).ok_or_else(bad)?;
             let count = key::parse_u64(value).ok_or_else(bad)?;
-            if let Some(names) = timelines.named(&stream)
+            if let Some(names) = self.timelines.named(&stream)
                 && domain.is_none_or(|domain| domain == names.domain)
                 && edition.is_none_or(|edition| edition == names.edition)
             {
@@ -162,13 +164,12 @@ impl Store {
 
     /// Streams with unresolved pages of the cascade, order (domain, edition, root).
     pub fn participants(&self, cascade_id: &str) -> Result<Vec<Participant>> {
-        let timelines = self.timelines();
         let mut streams: Ordered<Vec<u64>> = BTreeMap::new();
         let prefix = key::pending_by_cascade_prefix(cascade_id);
         self.scan(Family::Cascades, &prefix, &prefix, |key, _| {
             let (stream, sequence) =
                 key::parse_after(key, &prefix).ok_or_else(|| self.bad("cascades", key))?;
-            if let Some(names) = timelines.named(&stream) {
+            if let Some(names) = self.timelines.named(&stream) {
                 let place = (names.domain, names.edition, names.root);
                 streams.entry(place).or_default().push(sequence);
             }
@@ -186,14 +187,14 @@ impl Store {
     }
 
     pub fn snapshot(&self, stream: &Stream, sequence: u64) -> Result<Option<Vec<u8>>> {
-        let Some(own) = self.timelines().stream(stream) else {
+        let Some(own) = self.timelines.stream(stream) else {
             return Ok(None);
         };
         Ok(self.snapshot_at(&own, sequence)?.map(|(_, bytes)| bytes))
     }
 
     pub fn position(&self, consumer: &str, stream: &Stream) -> Result<Option<u64>> {
-        match self.timelines().stream(stream) {
+        match self.timelines.stream(stream) {
             Some(own) => self.number(Family::Positions, &key::position_stream(consumer, &own)),
             None => Ok(None),
         }

@@ -10,7 +10,7 @@ use rocksdb::{
     Options as DbOptions, SliceTransform, WriteBatch,
 };
 
-use crate::api::{FORMAT_VERSION, Options};
+use crate::api::{Edition, FORMAT_VERSION, Options};
 use crate::error::{Error, Result};
 use crate::failpoint::{self, Failpoints};
 use crate::key::{self, Family};
@@ -30,6 +30,7 @@ pub struct Opened {
     pub store: Arc<Store>,
     pub wal: Wal,
     pub pending_count: u64,
+    pub next_timeline: u32,
 }
 
 pub fn open(options: Options, failpoints: Failpoints) -> Result<Opened> {
@@ -39,7 +40,7 @@ pub fn open(options: Options, failpoints: Failpoints) -> Result<Opened> {
     std::fs::write(path.join(OWNER_FILE), std::process::id().to_string())
         .map_err(wal::failed("write", &path.join(OWNER_FILE)))?;
 
-    let mut store = Store::new(db, options, failpoints, Timelines::default());
+    let store = Store::new(db, options, failpoints);
     let applied_lsn = check_format(&store)?;
     let wal_dir = path.join(WAL_DIR);
     let recovered = wal::recover(&wal_dir, applied_lsn, |payload| {
@@ -53,11 +54,12 @@ pub fn open(options: Options, failpoints: Failpoints) -> Result<Opened> {
     }
     store.failpoints.hit(failpoint::AFTER_RECOVER)?;
     let wal = Wal::start(&wal_dir, &recovered)?;
-    let pending_count = load(&mut store)?;
+    let (pending_count, next_timeline) = load(&store)?;
     Ok(Opened {
         store: Arc::new(store),
         wal,
         pending_count,
+        next_timeline,
     })
 }
 
@@ -89,13 +91,12 @@ fn put_format(store: &Store) -> Result<()> {
     store.flush()
 }
 
-/// Reads what is kept in memory from the start; the number of unresolved pending pages.
-fn load(store: &mut Store) -> Result<u64> {
-    let next = match store.get(Family::Meta, key::META_NEXT_TIMELINE)? {
+/// Reads what is kept in memory from the start. (Unresolved pending pages, the next timeline.)
+fn load(store: &Store) -> Result<(u64, u32)> {
+    let next_timeline = match store.get(Family::Meta, key::META_NEXT_TIMELINE)? {
         Some(value) => key::parse_u32(&value).ok_or_else(|| store.bad("next timeline", &value))?,
         None => 1,
     };
-    let mut timelines = Timelines::new(next);
     store.scan(
         Family::Meta,
         key::META_TIMELINE,
@@ -107,11 +108,11 @@ fn load(store: &mut Store) -> Result<u64> {
                 .and_then(key::parse_u32)
                 .ok_or_else(bad)?;
             let (domain, edition) = Timelines::parse(value).ok_or_else(bad)?;
-            timelines.insert(number, &domain, &edition);
+            store.timelines.insert(number, &domain, &edition);
             Ok(ControlFlow::Continue(()))
         },
     )?;
-    store.set_timelines(timelines);
+    load_declared(store)?;
 
     if let Some((key, _)) = store.last_at(Family::Log, &[], &key::log(u64::MAX))? {
         store
@@ -131,7 +132,18 @@ fn load(store: &mut Store) -> Result<u64> {
         pending_count += 1;
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(pending_count)
+    Ok((pending_count, next_timeline))
+}
+
+fn load_declared(store: &Store) -> Result<()> {
+    let mut declared = store.declared.write();
+    let prefix = key::META_EDITION;
+    store.scan(Family::Meta, prefix, prefix, |key, value| {
+        let name = key.strip_prefix(prefix).unwrap_or_default();
+        let record = Edition::parse(name, value).ok_or_else(|| store.bad("edition", key))?;
+        declared.put(Arc::new(record));
+        Ok(ControlFlow::Continue(()))
+    })
 }
 
 fn open_db(options: &Options, path: &Path) -> Result<DB> {

@@ -28,18 +28,15 @@ impl Store {
         position: u64,
         divergence: Option<u64>,
     ) -> Result<u64> {
-        let view = self.view(stream, divergence)?;
-        for (timeline, start, stop) in stretches(&view) {
-            let length = match self.stretch_at(&timeline, start, stop, position) {
-                // Its edition was deleted after the look at the view.
-                Err(_) if self.timelines().named(&timeline).is_none() => start,
-                length => length?,
-            };
-            if length < stop {
-                return Ok(length);
+        self.composite(stream, divergence, |view| {
+            for (timeline, start, stop) in stretches(view) {
+                let length = self.stretch_at(&timeline, start, stop, position)?;
+                if length < stop {
+                    return Ok(length);
+                }
             }
-        }
-        Ok(view.next)
+            Ok(view.next)
+        })
     }
 
     /// The first of the timeline's pages [start, stop), all of which exist, that the log did not have yet; `stop` if
@@ -212,7 +209,8 @@ impl Positions {
 
 /// What a view consists of, in order: (stream, first page, after the last).
 fn stretches(view: &View) -> impl Iterator<Item = (StreamKey, u64, u64)> {
-    let main = view.main.map(|main| (main, 0, view.base));
-    let own = view.own.map(|own| (own, view.base, view.next));
-    main.into_iter().chain(own)
+    let inherited = view.base.spans();
+    let inherited = inherited.map(|(stretch, first)| (stretch.stream, first, stretch.stop));
+    let own = view.own.map(|own| (own, view.base.end, view.next));
+    inherited.chain(own)
 }

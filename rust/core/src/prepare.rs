@@ -182,7 +182,13 @@ fn check_names(write: &Write) -> Result<()> {
         | Write::ResetConsumer { consumer }
         | Write::Lease { consumer, .. } => names.push(("consumer", consumer)),
         Write::Records(ops) => names.extend(ops.iter().map(|op| ("space", space_of(op)))),
-        Write::DeleteEdition { .. } | Write::DeleteSnapshots { .. } => {}
+        Write::DeclareEdition(edition) => {
+            names.push(("edition", &edition.name));
+            names.push(("parent", &edition.parent));
+        }
+        Write::DeleteEdition { .. }
+        | Write::ForgetEdition { .. }
+        | Write::DeleteSnapshots { .. } => {}
     }
     match names
         .into_iter()

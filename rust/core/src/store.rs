@@ -9,7 +9,9 @@ use parking_lot::RwLock;
 use rocksdb::{ColumnFamily, DB, DBRawIterator, ErrorKind, ReadOptions};
 
 use crate::api::{Decision, Options, Stream, Verdict};
+use crate::base::Base;
 use crate::cache::Cache;
+use crate::declared::Declared;
 use crate::error::{Error, Result};
 use crate::failpoint::Failpoints;
 use crate::key::{self, Family, StreamKey};
@@ -35,11 +37,12 @@ pub struct Store {
     pub has_snapshots: AtomicBool,
     pub group_count: AtomicU64,
     pub append_count: AtomicU64,
-    timelines: RwLock<Arc<Timelines>>,
+    pub timelines: Arc<Timelines>,
+    pub declared: RwLock<Declared>,
 }
 
 impl Store {
-    pub fn new(db: DB, options: Options, failpoints: Failpoints, timelines: Timelines) -> Self {
+    pub fn new(db: DB, options: Options, failpoints: Failpoints) -> Self {
         Self {
             db,
             path: options.path.clone(),
@@ -50,16 +53,9 @@ impl Store {
             has_snapshots: AtomicBool::new(false),
             group_count: AtomicU64::new(0),
             append_count: AtomicU64::new(0),
-            timelines: RwLock::new(Arc::new(timelines)),
+            timelines: Arc::default(),
+            declared: RwLock::default(),
         }
-    }
-
-    pub fn timelines(&self) -> Arc<Timelines> {
-        Arc::clone(&self.timelines.read())
-    }
-
-    pub fn set_timelines(&self, timelines: Timelines) {
-        *self.timelines.write() = Arc::new(timelines);
     }
 
     pub fn family(&self, family: Family) -> Result<&ColumnFamily> {
@@ -142,12 +138,19 @@ impl Store {
         Ok(Some(first + chunk.count))
     }
 
-    /// Where the branch left main.
-    pub fn pin(&self, stream: &StreamKey) -> Result<Option<u64>> {
+    /// What the branch was pinned on; None on main and before its first write.
+    pub fn pin(&self, stream: &StreamKey) -> Result<Option<Base>> {
         let key = key::idempotency(stream, KEY_PIN, b"");
-        self.get(Family::Keys, &key)?
-            .map(|value| key::parse_u64(&value).ok_or_else(|| self.bad("keys value", &value)))
-            .transpose()
+        let Some(value) = self.get(Family::Keys, &key)? else {
+            return Ok(None);
+        };
+        let timeline = key::timeline_of(stream);
+        match Base::parse(&value, stream, || self.timelines.main_beside(timeline)) {
+            Some(base) => Ok(Some(base)),
+            // Deleted since it was read.
+            None if self.timelines.names(timeline).is_none() => Ok(None),
+            None => Err(self.bad("pin", &value)),
+        }
     }
 
     pub fn decision(&self, cascade_id: &str) -> Result<Option<Decision>> {
@@ -204,8 +207,7 @@ impl Store {
 
     pub fn corrupt(&self, stream: &StreamKey, sequence: u64, found: &str, wanted: &str) -> Error {
         let root = hex(&key::root_of(stream));
-        let timelines = self.timelines();
-        let location = match timelines.names(key::timeline_of(stream)) {
+        let location = match self.timelines.names(key::timeline_of(stream)) {
             Some((domain, edition)) => {
                 format!("events {domain}/{root}@{edition} sequence {sequence}")
             }

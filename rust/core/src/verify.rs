@@ -5,11 +5,12 @@ use std::collections::{HashMap, HashSet};
 use rocksdb::{DBRawIterator, IteratorMode, ReadOptions};
 
 use crate::api::{SEQUENCE_MAX, Verified};
+use crate::base::Base;
 use crate::error::{Error, Result};
 use crate::key::{self, Family, StreamKey};
 use crate::position::Positions;
 use crate::record::{ChunkView, Entry, Placed};
-use crate::store::{Store, disk};
+use crate::store::{KEY_PIN, Store, disk};
 use crate::timelines::Timelines;
 use crate::wire;
 
@@ -41,6 +42,7 @@ impl Store {
         let position = walk.log()?;
         walk.held()?;
         walk.positions.sort();
+        walk.pins()?;
         walk.events()?;
         if let Some((stream, (first, _))) = walk
             .covered
@@ -196,14 +198,53 @@ impl Walk<'_> {
             self.store
                 .corrupt(stream, first, "pages", "nothing of a deleted edition")
         })?;
-        if edition == crate::api::MAIN {
+        if edition.as_ref() == crate::api::MAIN {
             return Ok(0);
         }
-        let pin = self.store.pin(stream)?;
-        pin.ok_or_else(|| {
-            self.store
-                .corrupt(stream, first, "no divergence", "where the branch begins")
-        })
+        let key = key::idempotency(stream, KEY_PIN, b"");
+        let pin = self.snapshot.get_cf(self.store.family(Family::Keys)?, key);
+        match pin.map_err(disk)? {
+            Some(value) => Ok(self.pin(stream, &value)?.end),
+            None => {
+                Err(self
+                    .store
+                    .corrupt(stream, first, "no divergence", "where the branch begins"))
+            }
+        }
+    }
+
+    fn pin(&self, stream: &StreamKey, value: &[u8]) -> Result<Base> {
+        let main = || self.timelines.main_beside(key::timeline_of(stream));
+        Base::parse(value, stream, main).ok_or_else(|| self.store.bad("pin", value))
+    }
+
+    /// All that branches inherit is there, and is where they say: whole from the beginning of each stretch on.
+    fn pins(&self) -> Result<()> {
+        let mut iterator = self.iterator(Family::Keys)?;
+        while let Some((key, value)) = iterator.item() {
+            if let Some(stream) = key::parse_pin(key) {
+                self.check_base(&stream, &self.pin(&stream, value)?)?;
+            }
+            iterator.next();
+        }
+        iterator.status().map_err(disk)
+    }
+
+    fn check_base(&self, stream: &StreamKey, base: &Base) -> Result<()> {
+        let domain = |stream| self.timelines.names(key::timeline_of(stream)).map(|n| n.0);
+        for (stretch, first) in base.spans() {
+            let covered = self.covered.get(&stretch.stream);
+            let is_there = domain(&stretch.stream).is_some_and(|of| Some(of) == domain(stream))
+                && covered.is_some_and(|(begin, end)| *begin == first && stretch.stop <= *end);
+            if !is_there {
+                let timeline = key::timeline_of(&stretch.stream);
+                let wanted = format!("pages {first} to {} of timeline {timeline}", stretch.stop);
+                return Err(self
+                    .store
+                    .corrupt(stream, first, "a base that is not there", &wanted));
+            }
+        }
+        Ok(())
     }
 
     fn check_end(&self, stream: &StreamKey, next: u64) -> Result<()> {

@@ -2,7 +2,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use angzarr_core::{Append, Key, SnapshotPolicy, Write};
+use angzarr_core::{Append, Edition, Key, SnapshotPolicy, Write};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 
@@ -90,6 +90,30 @@ impl Change {
     #[staticmethod]
     fn delete_edition(domain: String, edition: String) -> Self {
         Self::of(Write::DeleteEdition { domain, edition })
+    }
+
+    #[staticmethod]
+    fn declare_edition(
+        name: String,
+        parent: String,
+        now_ns: i64,
+        expires_at_ns: i64,
+        max_pages: u64,
+        max_bytes: u64,
+    ) -> Self {
+        Self::of(Write::DeclareEdition(Edition {
+            name,
+            parent,
+            created_at_ns: now_ns,
+            expires_at_ns,
+            max_pages,
+            max_bytes,
+        }))
+    }
+
+    #[staticmethod]
+    fn forget_edition(name: String) -> Self {
+        Self::of(Write::ForgetEdition { name })
     }
 
     #[staticmethod]

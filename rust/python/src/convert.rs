@@ -1,6 +1,6 @@
 //! Python values ⇄ the engine's plain data.
 
-use angzarr_core::{Decision, RecordOp, Stream, Verdict, Written};
+use angzarr_core::{Decision, Edition, RecordOp, Stream, Verdict, Written};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -97,6 +97,20 @@ pub fn decision_of(decision: Decision) -> (String, &'static str, String, i64) {
     )
 }
 
+pub type EditionTuple = (String, String, i64, i64, u64, u64);
+
+/// A declared edition in the order of `EditionRecord`.
+pub fn edition_of(edition: Edition) -> EditionTuple {
+    (
+        edition.name,
+        edition.parent,
+        edition.created_at_ns,
+        edition.expires_at_ns,
+        edition.max_pages,
+        edition.max_bytes,
+    )
+}
+
 /// What a write came to, as `Change` documents it for each kind.
 pub fn written(py: Python<'_>, written: Written) -> PyResult<Bound<'_, PyAny>> {
     match written {
@@ -105,6 +119,7 @@ pub fn written(py: Python<'_>, written: Written) -> PyResult<Bound<'_, PyAny>> {
         Written::Decided(decision) => decision_of(decision).into_bound_py_any(py),
         Written::Resolved(marker) => marker.into_bound_py_any(py),
         Written::Count(number) | Written::Value(number) => number.into_bound_py_any(py),
+        Written::Edition(edition) => edition_of(edition).into_bound_py_any(py),
         Written::Flag(flag) => flag.into_bound_py_any(py),
         Written::Done => Ok(py.None().into_bound(py)),
     }

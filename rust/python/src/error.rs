@@ -56,6 +56,24 @@ impl Context {
                 edition,
                 cascade_ids,
             } => make(py, "PendingPages", (domain, edition, cascade_ids)),
+            Error::EditionConflict {
+                edition,
+                parent,
+                requested,
+            } => make(py, "EditionConflict", (edition, parent, requested)),
+            Error::EditionExpired {
+                edition,
+                expired_at_ns,
+            } => make(py, "EditionExpired", (edition, expired_at_ns)),
+            Error::EditionInUse { edition, children } => {
+                make(py, "EditionInUse", (edition, children))
+            }
+            Error::QuotaExceeded {
+                edition,
+                field,
+                limit,
+                value,
+            } => make_by(py, ("QuotaExceeded", "of"), (edition, field, limit, value)),
             Error::Overloaded { queue, limit } => make(py, "Overloaded", (queue, limit)),
             Error::Closed => make(py, "StoreClosed", (path,)),
             Error::Locked { holder } => make(py, "StoreLocked", (path, holder)),
@@ -78,9 +96,20 @@ impl Context {
 
 /// An instance of the class `name` of `angzarr.errors`, imported when first needed.
 pub fn make<'py>(py: Python<'py>, name: &str, arguments: impl PyCallArgs<'py>) -> PyErr {
-    let instance = py
-        .import("angzarr.errors")
-        .and_then(|errors| errors.getattr(name))
-        .and_then(|class| class.call1(arguments));
-    instance.map_or_else(|failed| failed, PyErr::from_value)
+    let made = class(py, name).and_then(|class| class.call1(arguments));
+    made.map_or_else(|failed| failed, PyErr::from_value)
+}
+
+/// As [`make`], by a method of the class.
+fn make_by<'py>(
+    py: Python<'py>,
+    (name, method): (&str, &str),
+    arguments: impl PyCallArgs<'py>,
+) -> PyErr {
+    let made = class(py, name).and_then(|class| class.getattr(method)?.call1(arguments));
+    made.map_or_else(|failed| failed, PyErr::from_value)
+}
+
+fn class<'py>(py: Python<'py>, name: &str) -> PyResult<Bound<'py, PyAny>> {
+    py.import("angzarr.errors")?.getattr(name)
 }

@@ -7,7 +7,7 @@ use angzarr_core::{Book, Engine, Key, Limits, Options, Result, Stream};
 use pyo3::prelude::*;
 
 use crate::change::Change;
-use crate::convert::{Address, decision_of, written};
+use crate::convert::{Address, EditionTuple, decision_of, edition_of, written};
 use crate::error::Context;
 use crate::mailbox::{Mailbox, Post};
 
@@ -186,6 +186,35 @@ impl Store {
 
     fn editions(&self, py: Python<'_>, domain: &str) -> PyResult<Vec<String>> {
         self.run(py, || self.engine.editions(domain))
+    }
+
+    fn edition(&self, py: Python<'_>, name: &str) -> PyResult<Option<EditionTuple>> {
+        Ok(self.run(py, || self.engine.edition(name))?.map(edition_of))
+    }
+
+    fn declared(&self, py: Python<'_>) -> PyResult<Vec<EditionTuple>> {
+        let all = self.run(py, || self.engine.declared())?;
+        Ok(all.into_iter().map(edition_of).collect())
+    }
+
+    fn usage(&self, py: Python<'_>, edition: &str) -> PyResult<(u64, u64)> {
+        let usage = self.run(py, || self.engine.usage(edition))?;
+        Ok((usage.page_count, usage.byte_count))
+    }
+
+    fn branches(
+        &self,
+        py: Python<'_>,
+        domain: &str,
+        edition: &str,
+        after: &[u8],
+        limit: usize,
+    ) -> PyResult<Vec<([u8; 16], u64, u64)>> {
+        let found = self.run(py, || self.engine.branches(domain, edition, after, limit))?;
+        Ok(found
+            .into_iter()
+            .map(|one| (one.root, one.divergence, one.next_sequence))
+            .collect())
     }
 
     fn by_correlation(

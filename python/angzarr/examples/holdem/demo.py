@@ -5,6 +5,9 @@ gRPC: players deposit, join tables, play hand after hand, and leave. Kills the s
 commands and sagas are in flight, starts it again on the same data, and goes on from where the
 streams stand. At the end the results of all hands and the standings of all players are compared
 with the published ones, and the money is counted. Exits 1 on a difference.
+
+Then one of the hands is asked what if the loser had folded (what_if.py): its history is forked,
+and stays as it was.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from angzarr.caller import Caller
 from angzarr.client import connect
 from angzarr.errors import RemoteError
-from angzarr.examples.holdem import report
+from angzarr.examples.holdem import report, training, what_if
 from angzarr.examples.holdem.hand import Hand
 from angzarr.examples.holdem.hands import PublishedHand, published_hands
 from angzarr.examples.holdem.play import TIMEOUT_S, Heard, play
@@ -49,18 +52,24 @@ def main() -> int:
     parser = argparse.ArgumentParser(description="Real hands, a real server, and a real kill -9.")
     parser.add_argument("--store", default="rocksdb", help="rocksdb or rocksdict [rocksdb]")
     parser.add_argument("--hands", type=int, help="play only the first so many [all]")
+    parser.add_argument(
+        "--branches", type=int, default=training.BRANCHES, help="of the training set [%(default)s]"
+    )
     options = parser.parse_args()
     hands = published_hands()[: options.hands]
     console = Console(width=None if sys.stdout.isatty() else PIPED_COLUMNS)
     with tempfile.TemporaryDirectory(prefix="angzarr-holdem-") as folder:
         try:
-            return asyncio.run(_demo(console, Path(folder), hands, options.store))
+            demo = _demo(console, Path(folder), hands, options.store, options.branches)
+            return asyncio.run(demo)
         except ServerFailed as error:
             console.print(str(error), style="red", markup=False, highlight=False)
             return 1
 
 
-async def _demo(console: Console, folder: Path, hands: Sequence[PublishedHand], scheme: str) -> int:
+async def _demo(
+    console: Console, folder: Path, hands: Sequence[PublishedHand], scheme: str, branches: int
+) -> int:
     action_count = sum(len(hand.actions) for hand in hands)
     console.print(report.programme(hands))
     acknowledged: Acknowledged = {}
@@ -94,7 +103,12 @@ async def _demo(console: Console, folder: Path, hands: Sequence[PublishedHand], 
     console.print(report.summary(played, players))
     console.print(f"acknowledged before the kill and lost: {lost_count}")
     is_right = all(result.is_as_published for result in (*played, *players))
-    return 0 if is_right and not lost_count else 1
+    async with serving(folder, scheme) as (_, address), connect(address) as client:
+        asked = next((hand for hand in hands if hand.name == what_if.HAND), hands[0])
+        await what_if.show(console, client, asked, folder, branches=branches)
+        is_untouched = await results(client, hands) == played
+    console.print(f"what was really played is {'as it was' if is_untouched else 'not as it was'}")
+    return 0 if is_right and is_untouched and not lost_count else 1
 
 
 async def _play_until_killed(

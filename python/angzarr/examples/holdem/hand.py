@@ -44,6 +44,7 @@ class Hand(Aggregate, domain="hand"):
     stacks: tuple[Chips, ...] = ()
     payoffs: tuple[Chips, ...] = ()
     _state: State | None = None
+    _tried: tuple[str, State] | None = None
 
     @property
     def state(self) -> State:
@@ -160,6 +161,7 @@ class Hand(Aggregate, domain="hand"):
             state = rules.after(self.state, action)
         except ValueError as error:
             reject(f"{action}: {error}")
+        self._tried = action, state
         if state.status or self.setup is None:
             return []
         return [
@@ -174,5 +176,17 @@ class Hand(Aggregate, domain="hand"):
         ]
 
     def _act(self, action: str) -> None:
-        rules.act(self.state, action)
+        tried, self._tried = self._tried, None
+        if tried and tried[0] == action:  # decided a moment ago, on the very state that this is
+            self._state = tried[1]
+        else:
+            rules.act(self.state, action)
         self.actions.append(action)
+
+    def copied(self) -> Hand:
+        """The same hand, to be played on by itself."""
+        made = Hand()
+        made.table_name, made.name, made.setup = self.table_name, self.name, self.setup
+        made.actions, made.stacks, made.payoffs = [*self.actions], self.stacks, self.payoffs
+        made._state = rules.copied(self.state) if self.setup else None
+        return made

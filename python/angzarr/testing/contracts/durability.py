@@ -71,6 +71,7 @@ CALLS: dict[str, Call] = {
     "snapshots.get_at": lambda s: s.snapshots.get_at(ALICE, 3),
     "snapshots.put": lambda s: s.snapshots.put(ALICE, snapshot(0)),
     "snapshots.delete": lambda s: s.snapshots.delete(ALICE),
+    "snapshots.delete_all": lambda s: s.snapshots.delete_all("account"),
     "positions.get": lambda s: s.positions.get("proj", ALICE),
     "positions.put": lambda s: s.positions.put("proj", ALICE, 1),
     "positions.cursor": lambda s: s.positions.cursor("proj"),

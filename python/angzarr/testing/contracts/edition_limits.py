@@ -279,6 +279,20 @@ class EditionLimitContract(StoreContract):
             await stores.events.append(KID, 7, pages(7, 1))
         assert caught.value.value == "8"
 
+    @pytest.mark.spec("EDN-23", "EDN-25")
+    async def test_pages_from_a_time_without_a_record_count(self, stores: Stores) -> None:
+        await stores.editions.declare("kid", max_pages=1)
+        with pytest.raises(QuotaExceeded):
+            await stores.events.append(KID, 0, pages(0, 2))
+        await stores.editions.forget("kid")
+        await given_pages(stores.events, KID, 3)
+
+        await stores.editions.declare("kid", max_pages=3)
+
+        with pytest.raises(QuotaExceeded) as caught:
+            await stores.events.append(KID, 3, pages(3, 1))
+        assert caught.value.value == "4"
+
     @pytest.mark.spec("EDN-23", "EDN-14")
     async def test_deletion_makes_room(self, stores: Stores) -> None:
         await stores.editions.declare("kid", max_pages=4)

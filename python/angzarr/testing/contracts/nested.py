@@ -337,6 +337,32 @@ class NestedEditionContract(NestedBaseContract):
                 assert isinstance(answer, SequenceConflict)
                 assert found == book_of(kid, [*pages(0, 2), own_page(1, 2)])
 
+    @pytest.mark.spec("EDN-4", "EDN-21", "STO-4")
+    async def test_no_reader_sees_on_a_branch_what_its_parent_wrote_after_the_pin(
+        self, stores: Stores
+    ) -> None:
+        events = stores.events
+        await stores.editions.declare("kid", parent="mum")
+        covers = [cover_of(f"root-{n}") for n in range(20)]
+        seen: list[bytes] = []
+
+        async def write(cover: Cover) -> None:
+            await given_pages(events, cover.on("mum"), 2)
+            await events.append(cover.on("kid"), 2, [own_page(2, 2)])
+            await events.append(cover.on("mum"), 2, [page(2, value=b"late")])
+
+        writers = [asyncio.create_task(write(cover)) for cover in covers]
+        while not all(writer.done() for writer in writers):
+            books = await asyncio.gather(
+                *(events.load(cover.on("kid")) for cover in covers),
+                *(events.load_latest(cover.on("kid")) for cover in covers),
+            )
+            seen += [book.data for book in books]
+            await asyncio.sleep(0)
+        await asyncio.gather(*writers)
+
+        assert not [data for data in seen if b"late" in data]
+
     @pytest.mark.spec("EDN-10", "EDN-21")
     async def test_a_nested_append_changes_no_other_edition(self, stores: Stores) -> None:
         cover, _ = await given_levels(stores, 3, is_written=True)

@@ -4,6 +4,8 @@ mod branches;
 mod cascades;
 mod concurrency;
 mod durability;
+mod editions;
+mod nested;
 mod positions;
 mod records;
 mod streams;
@@ -11,6 +13,8 @@ mod streams;
 use std::path::Path;
 
 use crate::failpoint::Failpoints;
+use crate::key::Family;
+use crate::store::Store;
 use crate::wire::{self, Page};
 use crate::*;
 
@@ -90,6 +94,31 @@ fn open(path: &Path, failpoints: &str) -> Result<Engine> {
         options(path),
         Failpoints::parse(failpoints).expect("well formed"),
     )
+}
+
+fn put_raw(store: &Store, family: Family, key: &[u8], value: &[u8]) {
+    let mut batch = rocksdb::WriteBatch::default();
+    batch.put_cf(store.family(family).expect("there"), key, value);
+    store.db.write_without_wal(batch).expect("writes");
+}
+
+/// Changes the records of a closed store.
+fn change(dir: &Path, change: impl FnOnce(&Store)) {
+    let opened = crate::open::open(options(dir), Failpoints::default()).expect("opens");
+    change(&opened.store);
+    opened.store.flush().expect("flushes");
+}
+
+/// A declaration without limits.
+fn edition(name: &str, parent: &str) -> Edition {
+    Edition {
+        name: name.into(),
+        parent: parent.into(),
+        created_at_ns: 1,
+        expires_at_ns: 0,
+        max_pages: 0,
+        max_bytes: 0,
+    }
 }
 
 fn stream(domain: &str, edition: &str, root: u8) -> Stream {

@@ -152,19 +152,6 @@ fn to_format_1(dir: &Path) {
     });
 }
 
-fn put_raw(store: &crate::store::Store, family: Family, key: &[u8], value: &[u8]) {
-    let mut batch = rocksdb::WriteBatch::default();
-    batch.put_cf(store.family(family).expect("there"), key, value);
-    store.db.write_without_wal(batch).expect("writes");
-}
-
-/// Changes the records of a closed store.
-fn change(dir: &Path, change: impl FnOnce(&crate::store::Store)) {
-    let opened = crate::open::open(options(dir), Failpoints::default()).expect("opens");
-    change(&opened.store);
-    opened.store.flush().expect("flushes");
-}
-
 /// What format 1 wrote is read, its positions from the log, and goes on as format 2.
 #[test]
 fn a_store_of_format_1_is_upgraded() {
@@ -202,7 +189,7 @@ fn verify_finds_a_chunk_with_another_position_than_its_log_entry() {
     must(&store, &main_stream(), 2, 2);
     store.close().expect("closes");
     change(store.dir.path(), |store| {
-        let own = store.timelines().stream(&main_stream()).expect("known");
+        let own = store.timelines.stream(&main_stream()).expect("known");
         let key = key::page(&own, 2);
         let mut value = store
             .get(Family::Events, &key)
