@@ -101,14 +101,15 @@ class LentStream(Stream):
     """A stream of the base as of the overlay's point, with what is written on it.
 
     cover: in the base. end: the sequence after its last lent page. head: the base's log as the
-    overlay saw it, with all that is lent. last: its end, if that was read. lengths: by position
-    below the head.
+    overlay saw it, with all that is lent. last: its end, if that was read. counted_bytes: of its
+    lent pages, if they are in the usage of the edition. lengths: by position below the head.
     """
 
     cover: Cover = field(default_factory=lambda: Cover("", b""))
     end: int = 0
     head: int = 0
     last: End | None = None
+    counted_bytes: int = 0
     lengths: dict[int, int] = field(default_factory=dict[int, int])
     fetch_length: Callable[[int], Awaitable[None]] | None = None
 
@@ -142,15 +143,26 @@ class LentStream(Stream):
                 pages = pages[:-taken]
 
 
+@dataclass(slots=True)
+class _Inherited(Stream):
+    """What a lent branch has inherited, as one stream, whatever it was put together of."""
+
+    heir: LentStream | None = None
+
+    def published_at(self, position: int) -> int:
+        assert self.heir is not None
+        return self.heir.published_at(position)
+
+
 def lent_stream(cover: Cover, divergence: int, end: int, head: int) -> LentStream:
     """A stream of the base with pages below `end`, those from `divergence` on its own; nothing of
     it is read."""
-    inherited: list[Stretch] = []
-    if divergence:
-        below = Stream(0, pages=LentPages(0, divergence))
-        inherited.append(Stretch(inherited_key(cover.stream), below, divergence))
     pages = LentPages(divergence, end - divergence)
-    return LentStream(divergence, inherited, pages, cover=cover, end=end, head=head)
+    stream = LentStream(divergence, pages=pages, cover=cover, end=end, head=head)
+    if divergence:
+        below = _Inherited(0, pages=LentPages(0, divergence), heir=stream)
+        stream.inherited = [Stretch(inherited_key(cover.stream), below, divergence)]
+    return stream
 
 
 def inherited_key(key: StreamKey) -> StreamKey:

@@ -19,7 +19,6 @@ from angzarr.stores._lent import LentStream, Missing, is_made_up, lending
 from angzarr.stores._memory_editions import MemoryEditions
 from angzarr.stores._memory_ports import MemoryPositions, MemorySnapshots, StoredSnapshot
 from angzarr.stores._memory_streams import Stream, StreamKey, Streams
-from angzarr.stores._pages import Page
 from angzarr.stores._rules import Kept
 
 Serving = Callable[[], AbstractContextManager[None]]
@@ -33,6 +32,7 @@ class LentEditions(DeclaredEditions):
         super().__init__()
         self._lender = lender
         self._asked = {MAIN}
+        self._knows_all = False
         self._originals: dict[str, EditionRecord] = {}
 
     def get(self, name: str) -> EditionRecord | None:
@@ -56,13 +56,15 @@ class LentEditions(DeclaredEditions):
 
     async def fetch(self, name: str) -> None:
         """Take over the base's record."""
-        if name not in self._asked:
+        if name not in self._asked and not self._knows_all:
             self._lend(name, await self._lender.base.editions.get(name))
 
     async def fetch_all(self) -> None:
         """Take over all that the base has."""
-        for record in await self._lender.base.editions.list():
-            self._lend(record.name, record)
+        if not self._knows_all:
+            for record in await self._lender.base.editions.list():
+                self._lend(record.name, record)
+            self._knows_all = True
 
     def _lend(self, name: str, record: EditionRecord | None) -> None:
         if name in self._asked:
@@ -73,7 +75,7 @@ class LentEditions(DeclaredEditions):
             self._originals[name] = record
 
     def _need(self, name: str) -> None:
-        if name not in self._asked:
+        if name not in self._asked and not self._knows_all:
             raise Missing(partial(self.fetch, name))
 
 
@@ -143,15 +145,24 @@ class LentStreams(Streams):
         self._gone.add((domain, edition))
 
     def drop(self, keys: Sequence[StreamKey]) -> int:
-        """Of lent pages only the number is in the usage."""
+        """Of lent pages the bytes are in the usage only if they were counted."""
         count = 0
         for key in keys:
             stream = self.by_key.pop(key)
             first = stream.end if isinstance(stream, LentStream) else stream.base
             own = stream.own(first, stream.next_sequence - first)
             self._add_usage(key[1], -len(stream.pages), -sum(len(page.data) for page in own))
+            if isinstance(stream, LentStream):
+                self._add_usage(key[1], 0, -stream.counted_bytes)
             count += len(stream.pages)
         return count
+
+    def count_lent(self, stream: LentStream) -> None:
+        """Put the bytes of its lent pages into the usage, once; Missing until they are here."""
+        if not stream.counted_bytes:
+            pages = stream.own(stream.base, stream.end - stream.base)
+            stream.counted_bytes = sum(len(page.data) for page in pages)
+            self._add_usage(stream.cover.edition, 0, stream.counted_bytes)
 
     async def _below(self, stream: LentStream) -> Cover | None:
         """Where the snapshots of the stream's inherited part are: on main, if that is what it is a
@@ -303,7 +314,7 @@ class OverlayEditions(MemoryEditions):
         max_pages: int = 0,
         max_bytes: int = 0,
     ) -> EditionRecord:
-        await self._know(name)
+        await self._count(name)
         return await super().declare(
             name,
             parent=parent,
@@ -325,18 +336,23 @@ class OverlayEditions(MemoryEditions):
 
     async def usage(self, name: str) -> Usage:
         """What lies in the base is read for it."""
-        await self._know(name)
-        held = await super().usage(name)
-        lent = 0
-        for stream in self._lent.lent_of(name or MAIN):
-            lent += sum(len(page.data) for page in await lending(partial(_lent_pages, stream)))
-        return Usage(held.page_count, held.byte_count + lent)
+        await self._count(name)
+        return await super().usage(name)
 
     async def branches(
         self, domain: str, edition: str = "", *, after: bytes = b"", limit: int = 1_000
     ) -> list[Branch]:
         await self._lent.fetch_edition(domain, edition or MAIN)
         return await super().branches(domain, edition, after=after, limit=limit)
+
+    async def _count(self, name: str) -> None:
+        """Have all of the edition's pages counted."""
+        await self._know(name)
+        for stream in self._lent.lent_of(name or MAIN):
+            await lending(partial(self._counted, stream))
+
+    async def _counted(self, stream: LentStream) -> None:
+        self._lent.count_lent(stream)
 
     async def _know(self, name: str) -> None:
         """Have every record, and all streams of the edition."""
@@ -357,7 +373,3 @@ class OverlayPositions(MemoryPositions):
     async def cursor(self, consumer: str) -> int | None:
         found = await super().cursor(consumer)
         return found if found is not None or not self._head else self._head
-
-
-async def _lent_pages(stream: LentStream) -> list[Page]:
-    return stream.own(stream.base, stream.end - stream.base)
