@@ -37,14 +37,11 @@ class LentEditions(DeclaredEditions):
 
     def get(self, name: str) -> EditionRecord | None:
         self._need(name)
-        return self._originals.get(name) or super().get(name)
+        return super().get(name)
 
     def parent(self, name: str) -> str:
         self._need(name)
         return super().parent(name)
-
-    def all(self) -> list[EditionRecord]:
-        return [self._originals.get(record.name, record) for record in super().all()]
 
     def put(self, record: EditionRecord) -> None:
         self._originals.pop(record.name, None)
@@ -53,6 +50,10 @@ class LentEditions(DeclaredEditions):
     def drop(self, name: str) -> None:
         self._originals.pop(name, None)
         super().drop(name)
+
+    def original(self, record: EditionRecord) -> EditionRecord:
+        """A record with the limits that it has in the base."""
+        return self._originals.get(record.name, record)
 
     async def fetch(self, name: str) -> None:
         """Take over the base's record."""
@@ -324,11 +325,12 @@ class OverlayEditions(MemoryEditions):
         )
 
     async def get(self, name: str) -> EditionRecord | None:
-        return await lending(partial(super().get, name))
+        found = await lending(partial(super().get, name))
+        return None if found is None else self._lent.declared.original(found)
 
     async def list(self) -> list[EditionRecord]:
         await self._lent.declared.fetch_all()
-        return await super().list()
+        return [self._lent.declared.original(record) for record in await super().list()]
 
     async def forget(self, name: str) -> bool:
         await self._know(name)
