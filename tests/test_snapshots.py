@@ -346,6 +346,17 @@ async def test_a_state_is_made_of_the_events(bank: Bank) -> None:
         assert state == {"cents": 3, "name": "", "deposit_count": 3}
 
 
+@pytest.mark.spec("SNAP-14", "SNAP-11", "SPEC-2")
+async def test_a_stale_snapshot_is_skipped_in_the_past_too(bank: Bank) -> None:
+    await bank.deposits(3, every=3)
+
+    async with bank.open(counting()) as opened:
+        sent = await opened.account.speculate("alice", Rename("Alice"), at=2)
+
+        assert [event.payload.name for event in sent.events] == ["Alice (3)"]
+        assert opened.skipped() == 1
+
+
 @pytest.mark.spec("SNAP-14", "CMD-41")
 async def test_compensation_reads_the_events(bank: Bank) -> None:
     await bank.deposits(3, every=3)

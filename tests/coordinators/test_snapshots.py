@@ -156,6 +156,100 @@ async def test_no_snapshot_is_taken_over_a_pending_page(world):
     assert await _kept(world) is None
 
 
+async def _undecided_below_a_branch(world):
+    """Main with page 0, and page 1 in a cascade; a branch that has both, and follows them."""
+    await world.stores.editions.declare("outer")
+    await world.stores.editions.declare("inner", parent="outer")
+    await world.send("a=1")
+    await world.send("b=1", at=1, cascade_id="cascade")
+
+
+@pytest.mark.spec("SNAP-5", "EDN-11", "EDN-22")
+@pytest.mark.parametrize("edition", ["outer", "inner"])
+async def test_no_snapshot_is_taken_over_an_inherited_pending_page(world, edition):
+    """It would miss the page on the branch for ever once the cascade is committed."""
+    world.coordinate(CommandOptions(snapshots=SnapshotOptions(every=1)))
+    await _undecided_below_a_branch(world)
+
+    await world.send("c=1", at=2, edition=edition, divergence=2)
+    await world.commands.close()
+    early = await _kept(world, edition=edition)
+    await world.events.decide_cascade("cascade", "COMMIT")
+    await world.send("d=1", at=3, edition=edition)
+    await world.commands.close()
+
+    assert early is None
+    kept = await _kept(world, edition=edition)
+    assert kept.state == world.state_any(a="1", b="1", c="1", d="1")
+
+
+@pytest.mark.spec("SNAP-5", "EDN-11", "EDN-22")
+@pytest.mark.parametrize("edition", ["outer", "inner"])
+async def test_no_returned_snapshot_is_stored_over_an_inherited_pending_page(world, edition):
+    await _undecided_below_a_branch(world)
+    world.handler.answer = _with_snapshot(world, "c=1")
+
+    response = await world.send("x", at=2, edition=edition, divergence=2)
+
+    assert await _kept(world, edition=edition) is None
+    assert not response.events.HasField("snapshot")
+
+
+@pytest.mark.spec("SNAP-11")
+@pytest.mark.parametrize("edition", ["", "what-if"])
+async def test_a_state_in_the_past_starts_from_the_newest_snapshot_below_it(world, edition):
+    await world.send("a=1", "b=1", "c=1", "d=1")
+    for sequence, fields in ((0, {"a": "1"}), (2, {"a": "1", "b": "1", "c": "1"})):
+        snapshot = wire.Snapshot(sequence=sequence, state=world.state_any(**fields))
+        snapshot.retention = wire.RETENTION_PERSIST
+        await world.stores.snapshots.put(world.cover(), snapshot.SerializeToString())
+    found = []
+    for last in range(4):
+        query = wire.Query(temporal=wire.TemporalQuery(as_of_sequence=last))
+        world.fill(query.cover, edition=edition)
+        answer = await world.commands.get_state(query.SerializeToString(), world.context)
+        state = wire.StateResponse.FromString(answer)
+        base = world.handler.replayed[-1].base_snapshot.sequence
+        found.append((state.state.value.decode(), state.next_sequence, base))
+
+    assert found == [
+        ("a=1", 1, 0),
+        ("a=1;b=1", 2, 0),
+        ("a=1;b=1;c=1", 3, 2),
+        ("a=1;b=1;c=1;d=1", 4, 2),
+    ]
+
+
+@pytest.mark.spec("SNAP-11", "SPEC-2")
+async def test_speculation_in_the_past_starts_from_a_snapshot_below_it(world):
+    await world.send("a=1", "b=1", "c=1")
+    snapshot = wire.Snapshot(sequence=0, state=world.state_any(a="1"))
+    await world.stores.snapshots.put(world.cover(), snapshot.SerializeToString())
+
+    response = await world.speculate("x=1", point=wire.TemporalQuery(as_of_sequence=1))
+
+    seen = world.handler.seen[-1].events
+    assert (seen.snapshot.sequence, [p.header.sequence for p in seen.pages]) == (0, [1])
+    assert [page.header.sequence for page in response.events.pages] == [2]
+
+
+@pytest.mark.spec("SNAP-11")
+async def test_a_state_in_the_past_starts_from_no_snapshot_taken_since(world):
+    await world.send("a=1")
+    time_ns = world.clock.now_ns()
+    world.clock.advance(1)
+    world.handler.answer = _with_snapshot(world, "b=1", a="1", b="1")
+    await world.send("x", at=1)
+    point = wire.TemporalQuery()
+    point.as_of_time.FromNanoseconds(time_ns)
+    for temporal in (point, wire.TemporalQuery(as_of_sequence=0)):
+        query = wire.Query(temporal=temporal)
+        world.fill(query.cover)
+        answer = await world.commands.get_state(query.SerializeToString(), world.context)
+
+        assert wire.StateResponse.FromString(answer).state == world.state_any(a="1")
+
+
 @pytest.mark.spec("SNAP-9")
 async def test_snapshots_are_not_read_where_that_is_off(world):
     world.coordinate(CommandOptions(snapshots=SnapshotOptions(read=False)))

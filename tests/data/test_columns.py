@@ -280,6 +280,26 @@ def test_an_absent_field_has_its_default_and_a_null_has_none() -> None:
 
 
 @pytest.mark.spec("DATA-5")
+def test_a_default_of_another_kind_is_no_value() -> None:
+    @dataclass(frozen=True)
+    class Either:
+        __type_name__ = "account.Either"
+        x: int | str = 5
+
+    @dataclass(frozen=True)
+    class Empty:
+        __type_name__ = "account.Either"
+
+    fields = {"n": data.Field(Either, "x", "int"), "t": data.Field(Either, "x", "strings")}
+
+    rows = read([Empty()], fields)
+
+    assert rows["n"].tolist() == [5]
+    assert rows["t"].tolist() == [None]
+    assert rows.valid["t"].tolist() == [False]
+
+
+@pytest.mark.spec("DATA-5")
 def test_a_number_that_is_too_big_does_not_become_the_default() -> None:
     @dataclass(frozen=True)
     class Deposited:

@@ -12,19 +12,19 @@ from typing import Any, ClassVar
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from angzarr import editions, wire
+from angzarr import editions
 from angzarr.coordinators import CommandCoordinator, EditionCoordinator
-from angzarr.cover import Cover, root_of
+from angzarr.cover import root_of
 from angzarr.edition_caller import Editions
 from angzarr.editions import Choice
-from angzarr.errors import AngzarrError, RemoteError, StoreUnavailable
+from angzarr.errors import AngzarrError, StoreUnavailable
 from angzarr.local_transport import Calls, LocalTransport
-from angzarr.ports.components import CallContext
-from angzarr.ports.event_store import Book, SnapshotPolicy
+from angzarr.ports.event_store import SnapshotPolicy
 from angzarr.ports.stores import Stores
 from angzarr.testing.clock import NS_PER_S, ManualClock
-from angzarr.testing.pages import page, parse_page, snapshot
+from angzarr.testing.pages import page, snapshot
 
+from .branching_answers import NoReplay, cover_of, payload, plain
 from .branching_model import MAIN, Key, Model, Page, Record, Refused
 
 DOMAINS = ["account", "order"]
@@ -176,6 +176,15 @@ class Branching(RuleBasedStateMachine):
                 now=self.clock.now_ns(),
             ),
         )
+
+    @rule(domain=domains, edition=st.none() | st.sampled_from(EDITIONS))
+    def drop_snapshots(self, domain: str, edition: str | None) -> None:
+        def modelled() -> int:
+            snapshots = self.model.snapshots
+            gone = [k for k in snapshots if k[0] == domain and edition in (None, k[1])]
+            return sum(len(snapshots.pop(key)) for key in gone)
+
+        self.same(self.stores.snapshots.delete_all(domain, edition), modelled)
 
     @rule(n=small, ranks=st.sets(small, max_size=3), is_accepted=st.booleans())
     def promote(self, n: int, ranks: set[int], is_accepted: bool) -> None:
@@ -430,63 +439,3 @@ class Branching(RuleBasedStateMachine):
             chosen = [p.data for p in pages if p.key == key and p.correlation_id == correlation_id]
             found += [(chosen, None, len(pages))] if chosen else []
         return found
-
-
-class NoReplay:
-    """A handler somewhere else that can't tell states."""
-
-    is_local = False
-
-    def __init__(self, domain: str) -> None:
-        self.name = f"aggregate:{domain}"
-
-    async def handle(self, request: bytes, context: CallContext) -> bytes:
-        raise AssertionError("nothing is decided here")
-
-    async def replay(self, request: bytes, context: CallContext) -> bytes:
-        raise RemoteError("UNIMPLEMENTED", "no Replay")
-
-    def diff(self, before: bytes, after: bytes) -> frozenset[str]:
-        return frozenset("*")
-
-
-def cover_of(key: Key, correlation_id: str = "") -> Cover:
-    domain, edition, root = key
-    return Cover(domain, root, edition, correlation_id)
-
-
-def plain(answer: Any) -> Any:
-    """An answer of a port as the model has it."""
-    match answer:
-        case list():
-            return [plain(each) for each in answer]
-        case bytes() if len(answer) != 16:
-            return wire.Snapshot.FromString(answer).sequence
-        case Book():
-            book = wire.EventBook.FromString(answer.data)
-            based_on = book.snapshot.sequence if book.HasField("snapshot") else None
-            return pages_of(book), based_on, answer.next_sequence
-    match type(answer).__name__:
-        case "Appended" | "Duplicate":
-            return answer.first, answer.last
-        case "Accepted":
-            return list(answer.pages)
-        case "LogEntry":
-            pages = pages_of(wire.EventBook.FromString(answer.book))
-            return answer.position, answer.first_position, pages
-        case "Usage":
-            return answer.page_count, answer.byte_count
-        case "Branch":
-            return answer.root, answer.divergence, answer.next_sequence
-        case "EditionRecord":
-            limits = answer.max_pages, answer.max_bytes
-            return Record(answer.parent, answer.expires_at_ns, *limits)
-    return answer
-
-
-def payload(page: Page) -> bytes:
-    return parse_page(page.data).event.value
-
-
-def pages_of(book: wire.EventBook) -> list[bytes]:
-    return [each.SerializeToString(deterministic=True) for each in book.pages]

@@ -359,6 +359,10 @@ STEPS: dict[str, tuple[list[st.SearchStrategy[Any]], Callable[..., Awaitable[Ask
     "put_snapshot": ([covers, st.integers(0, 3), retentions, policies], put_snapshot),
     "get_at": ([covers, small], of(lambda s, c, n: s.snapshots.get_at(c, n))),
     "delete_snapshots": ([covers], of(lambda s, c: s.snapshots.delete(c))),
+    "delete_all_snapshots": (
+        [st.sampled_from(["account", "order"]), st.none() | st.sampled_from(EDITIONS)],
+        of(lambda s, d, e: s.snapshots.delete_all(d, e)),
+    ),
     "put_position": (
         [consumers, covers, small],
         of(lambda s, c, to, n: s.positions.put(c, to, n)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -20,7 +21,6 @@ from angzarr.client import connect_sync
 if TYPE_CHECKING:
     from angzarr.data import Batches, Writer
     from angzarr.data.fields import Selector
-    from angzarr.data.sources import Source
     from angzarr.parts import Definition
 
 Format = Literal["parquet", "arrow", "npz", "npy"]
@@ -77,35 +77,27 @@ def export(
         raise fail(f"there is no store at {data}", USAGE)
     if data is not None and store:
         raise typer.BadParameter("--data is a directory, --store a URL: give one of them")
-    with told("" if data or store else address):
+    chosen = cast("Format", format) if format else None
+    with told("" if data or store else address), contextlib.ExitStack() as stack:
         from angzarr.data import batches
 
+        start = time.monotonic()
         definitions = load_app(module).definitions if module else ()
-        with count_bar("exporting") as progress:
-
-            def run(source: Source) -> tuple[Batches, Writer]:
-                found = batches(
-                    source,
-                    editions=editions or "main",
-                    domains=domains or None,
-                    types=types or None,
-                    fields=dict(_selector(field, definitions) for field in fields or ()),
-                    payloads=payloads,
-                    inherited=inherited,
-                    after=after,
-                    until=until,
-                    definitions=definitions,
-                    progress=progress,
-                )
-                chosen = cast("Format", format) if format else None
-                return found, found.save(out, chosen, overwrite=force)
-
-            start = time.monotonic()
-            if data is not None or store:
-                found, file = run(data or store)
-            else:
-                with connect_sync(address) as client:
-                    found, file = run(client)
+        progress = stack.enter_context(count_bar("exporting"))
+        found = batches(
+            data or store or stack.enter_context(connect_sync(address)),
+            editions=editions or "main",
+            domains=domains or None,
+            types=types or None,
+            fields=dict(_selector(field, definitions) for field in fields or ()),
+            payloads=payloads,
+            inherited=inherited,
+            after=after,
+            until=until,
+            definitions=definitions,
+            progress=progress,
+        )
+        file = found.save(out, chosen, overwrite=force)
     _tell(found, file, time.monotonic() - start, as_json)
 
 

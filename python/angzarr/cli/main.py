@@ -17,6 +17,7 @@ from angzarr.cli import (
     projectors,
     restore,
     run,
+    schema,
     send,
     serve,
     snapshots,
@@ -40,6 +41,7 @@ for module in (serve, run, send, events, state, export, doctor, backup, restore)
 app.add_typer(dlq.command, name="dlq")
 app.add_typer(editions.command, name="editions")
 app.add_typer(projectors.app, name="projectors")
+app.add_typer(schema.app, name="schema")
 app.add_typer(snapshots.app, name="snapshots")
 
 

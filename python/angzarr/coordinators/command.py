@@ -361,7 +361,7 @@ class CommandCoordinator:
         is_written = self._options.snapshots_of(call.cover.domain).write
         if snapshot is None or call.cascade_id or not is_written:
             return None
-        if await self._conflicts.has_pending(call, loaded.view):
+        if await self._pipeline.has_pending(call, loaded.view):
             return None
         return snapshot.SerializeToString(deterministic=True)
 

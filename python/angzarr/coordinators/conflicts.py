@@ -59,13 +59,6 @@ class Conflicts:
         if fields:
             raise CascadeConflict(call.cover, sorted(set(holders.values())), sorted(fields))
 
-    async def has_pending(self, call: Call, view: View) -> bool:
-        """Whether an undecided page lies in the stream, which forbids snapshots (SNAP-5)."""
-        if view.is_plain:
-            return False
-        with storing("load events"):
-            return bool(await self._pipeline.events.pending(call.cover))
-
     async def _holders(self, call: Call) -> dict[int, str]:
         """Sequences pending in other, undecided cascades, with their ids."""
         with storing("load events"):

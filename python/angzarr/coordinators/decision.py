@@ -271,7 +271,7 @@ class Decider:
         options = self._means.command_options.snapshots_of(call.cover.domain)
         if snapshot is None or call.cascade_id or not options.write:
             return None
-        if await self._conflicts.has_pending(call, loaded.view):
+        if await self.pipeline.has_pending(call, loaded.view):
             return None
         return snapshot.SerializeToString(deterministic=True)
 

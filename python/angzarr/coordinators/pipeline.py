@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Final, TypeVar
 
 from angzarr import wire
-from angzarr.coordinators import books, validate
+from angzarr.coordinators import books, validate, visibility
 from angzarr.coordinators.counters import Counters
 from angzarr.coordinators.numbering import Times
 from angzarr.coordinators.options import CommandOptions
@@ -216,6 +216,17 @@ class Pipeline:
             record = await self.stores.editions.get(cover.edition)
             cover, requested = cover.on(record.parent if record else MAIN), None
         return end
+
+    async def has_pending(self, call: Call, view: View) -> bool:
+        """Whether an undecided page lies in what the view shows, the stream's own or one that it
+        inherits, which forbids snapshots (SNAP-5, EDN-22).
+        """
+        if view.is_plain:
+            return False
+        with storing("load events"):
+            if await self.events.pending(call.cover):
+                return True
+        return not call.cover.is_main and visibility.has_undecided(view.message.pages)
 
     def reads_snapshots(self, component: Component, domain: str) -> bool:
         """Whether the handler is sent snapshots: it made some itself, or is known to take them

@@ -54,7 +54,7 @@ class Snapshotter:
     async def _on(self, call: Call, loaded: Loaded) -> bool:
         """Take one of the state; whether one may be taken."""
         view, cover = loaded.view, call.cover
-        if not view.is_plain and await self._pipeline.events.pending(cover):
+        if await self._pipeline.has_pending(call, view):
             return False  # it would hold what is undecided (SNAP-5)
         message = view.message
         base = message.snapshot if message.HasField("snapshot") else None

@@ -52,6 +52,15 @@ def transform(
             hide(page, UNCOMMITTED, cascade_id)
 
 
+def has_undecided(pages: Iterable[wire.EventPage]) -> bool:
+    """Whether one of `pages`, transformed, stands for a page that waits for its decision."""
+    return any(
+        books.full_name(page.event.type_url) == "angzarr.NoOp"
+        and wire.NoOp.FromString(page.event.value).reason == UNCOMMITTED
+        for page in pages
+    )
+
+
 def hide(page: wire.EventPage, reason: str, cascade_id: str) -> None:
     """Put a NoOp in the page's place: header and created_at stay (CAS-7)."""
     event = wire.NoOp(original_sequence=page.header.sequence, cascade_id=cascade_id, reason=reason)

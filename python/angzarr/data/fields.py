@@ -272,7 +272,7 @@ def _plan_of(name: str, ends: Sequence[_End]) -> Plan:
         for role, path in _paths(end, kind):
             paths.setdefault(role, []).append(path)
         default = end.leaf.default
-        if isinstance(default, bool | int | float | str):
+        if isinstance(default, bool | int | float | str) and _fits(default, kind):
             defaults[end.type_name] = default
     specs: dict[Role, FieldSpec] = {
         role: FieldSpec(_spec_name(name, role), _spec_kind(role, kind), tuple(found))
@@ -280,6 +280,15 @@ def _plan_of(name: str, ends: Sequence[_End]) -> Plan:
     }
     is_unsigned = all(end.leaf.shapes == _UNSIGNED for end in ends)
     return Plan(name, kind, specs, defaults, is_unsigned and kind == "int")
+
+
+def _fits(default: bool | int | float | str, kind: Kind) -> bool:
+    """Whether an absent field, one kind or another, is of this kind by its default."""
+    if isinstance(default, str):
+        return kind in ("text", "strings")
+    if isinstance(default, bool) or kind == "bool":
+        return isinstance(default, bool) and kind == "bool"
+    return kind == "float" or (kind == "int" and isinstance(default, int))
 
 
 def _kind_of(name: str, ends: Sequence[_End]) -> Kind:

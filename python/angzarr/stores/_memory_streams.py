@@ -74,12 +74,12 @@ class Stream:
 
     def published_at(self, position: int) -> int:
         """The first sequence that was not in the log when its head was at `position`."""
-        published = self.commits[: self.published_count]
-        before = bisect_right(published, position, key=lambda commit: commit.position)
-        if before == len(published):
-            return published[-1].first + published[-1].count if published else self.base
-        commit = published[before]
-        return commit.first + max(position - (commit.position - commit.count), 0)
+        in_log, commits = self.published_count, self.commits
+        before = bisect_right(commits, position, hi=in_log, key=lambda commit: commit.position)
+        if before < in_log:
+            commit = commits[before]
+            return commit.first + max(position - (commit.position - commit.count), 0)
+        return commits[in_log - 1].first + commits[in_log - 1].count if in_log else self.base
 
 
 class Stretch(NamedTuple):

@@ -460,7 +460,7 @@ class MemoryEvents:
     def _logged(self, after: int) -> Iterator[tuple[StreamKey | None, LogEntry]]:
         """Entries of the log above a position, with their streams."""
         begin = bisect_right(self._log, after, key=lambda item: item[1].position)
-        return islice(self._log, begin, None)
+        return (self._log[index] for index in range(begin, len(self._log)))
 
     def _keys_of(self, domain: str, edition: str) -> list[StreamKey]:
         return [key for key in self._streams.by_key if key[:2] == (domain, edition)]

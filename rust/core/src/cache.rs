@@ -141,6 +141,8 @@ pub enum Effect {
     },
     Dropped(StreamKey),
     TimelineDropped(u32),
+    /// The timeline's streams have no snapshots any more.
+    SnapshotsDropped(u32),
 }
 
 impl Cache {
@@ -190,7 +192,9 @@ impl Cache {
                 Effect::Appended { stream, .. } | Effect::Dropped(stream) => {
                     wanted[shard_of(stream)] = true;
                 }
-                Effect::TimelineDropped(_) => wanted = [true; SHARD_COUNT],
+                Effect::TimelineDropped(_) | Effect::SnapshotsDropped(_) => {
+                    wanted = [true; SHARD_COUNT];
+                }
             }
         }
         let guards = wanted.iter().zip(&self.shards);
@@ -220,7 +224,7 @@ impl Cache {
                         shard.tails.remove(stream);
                     }
                 }
-                Effect::TimelineDropped(timeline) => {
+                Effect::TimelineDropped(timeline) | Effect::SnapshotsDropped(timeline) => {
                     for shard in locked.0.iter_mut().flatten() {
                         shard.marks.iter_mut().for_each(|mark| *mark += 1);
                         shard

@@ -256,7 +256,8 @@ impl Committer {
                     let mut touched = group.touched.iter().map(key::timeline_of);
                     touched.any(|timeline| timelines.contains(&timeline))
                 }
-                Write::DeleteEdition { .. }
+                Write::DeleteAllSnapshots { .. }
+                | Write::DeleteEdition { .. }
                 | Write::ForgetEdition { .. }
                 | Write::ResetConsumer { .. } => true,
                 _ => false,
@@ -300,6 +301,9 @@ impl Committer {
                 Some(head) => self.put_snapshot(group, &stream, (head, &snapshot), policy, now_ns),
                 None => Ok(Written::Done),
             },
+            Write::DeleteAllSnapshots { domain, edition } => {
+                self.delete_all_snapshots(group, &domain, edition.as_deref())
+            }
             Write::DeleteSnapshots { stream } => self.delete_snapshots(group, &stream),
             Write::PutPosition {
                 consumer,

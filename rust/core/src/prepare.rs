@@ -188,7 +188,8 @@ fn check_names(write: &Write) -> Result<()> {
         }
         Write::DeleteEdition { .. }
         | Write::ForgetEdition { .. }
-        | Write::DeleteSnapshots { .. } => {}
+        | Write::DeleteSnapshots { .. }
+        | Write::DeleteAllSnapshots { .. } => {}
     }
     match names
         .into_iter()

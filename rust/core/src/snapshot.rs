@@ -1,5 +1,6 @@
 //! Snapshots: put and cleanup in one step (SNAP-6, SNAP-8).
 
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::atomic::Ordering;
 
@@ -10,6 +11,7 @@ use crate::error::Result;
 use crate::group::Group;
 use crate::key::{self, Family, StreamKey};
 use crate::record;
+use crate::store::disk;
 use crate::wire::{Retention, Snapshot};
 
 const NANOS: i64 = 1_000_000_000;
@@ -117,6 +119,44 @@ impl Committer {
         group.snapshotted.insert(own);
         group.effects.push(Effect::Dropped(own));
         Ok(Written::Count(kept.len() as u64))
+    }
+
+    /// Deletes those of all streams of a domain, on one edition or on all of them; nobody else is in the group.
+    pub fn delete_all_snapshots(
+        &mut self,
+        group: &mut Group,
+        domain: &str,
+        edition: Option<&str>,
+    ) -> Result<Written> {
+        let timelines: BTreeSet<u32> = match edition {
+            Some(edition) => self.timelines.get(domain, edition).into_iter().collect(),
+            None => self.timelines.of_domain(domain).into_iter().collect(),
+        };
+        let mut count = 0;
+        let mut iterator = self.store.iterator(Family::Snapshots, &[])?;
+        // From one timeline that has snapshots to the next: most have none.
+        let mut wanted = timelines.first().copied();
+        while let Some(timeline) = wanted {
+            iterator.seek(timeline.to_be_bytes());
+            let mut found = None;
+            while let Some(key) = iterator.key() {
+                let (own, _) =
+                    key::parse_page(key).ok_or_else(|| self.store.bad("snapshots", key))?;
+                let owner = key::timeline_of(&own);
+                if owner != timeline {
+                    found = Some(owner);
+                    break;
+                }
+                count += 1;
+                iterator.next();
+            }
+            iterator.status().map_err(disk)?;
+            let (from, to) = (timeline.to_be_bytes(), (timeline + 1).to_be_bytes());
+            group.delete_range(Family::Snapshots, &from, &to);
+            group.effects.push(Effect::SnapshotsDropped(timeline));
+            wanted = found.and_then(|owner| timelines.range(owner..).next().copied());
+        }
+        Ok(Written::Count(count))
     }
 }
 

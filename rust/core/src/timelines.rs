@@ -12,7 +12,7 @@ use crate::api::{MAIN, Stream};
 use crate::key::{self, StreamKey};
 use crate::record::text;
 
-type Name = Arc<str>;
+pub type Name = Arc<str>;
 
 #[derive(Debug, Default)]
 struct Table {
@@ -173,6 +173,15 @@ impl Numbering {
         let mut found = self.shared.of_edition(edition);
         let fresh = self.fresh.numbers.values();
         found.extend(fresh.filter_map(|editions| editions.get(edition)));
+        found
+    }
+
+    /// All timelines of a domain, in no order.
+    pub fn of_domain(&self, domain: &str) -> Vec<u32> {
+        let shared = self.shared.of_domain(domain);
+        let mut found: Vec<_> = shared.into_iter().map(|(_, timeline)| timeline).collect();
+        let fresh = self.fresh.numbers.get(domain).into_iter().flatten();
+        found.extend(fresh.map(|(_, timeline)| *timeline));
         found
     }
 

@@ -150,6 +150,11 @@ impl Change {
     }
 
     #[staticmethod]
+    fn delete_all_snapshots(domain: String, edition: Option<String>) -> Self {
+        Self::of(Write::DeleteAllSnapshots { domain, edition })
+    }
+
+    #[staticmethod]
     fn put_position(consumer: String, cover: Address, sequence: u64) -> Self {
         Self::at(
             cover.cover,

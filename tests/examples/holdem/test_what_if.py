@@ -89,6 +89,17 @@ def test_a_decision_is_told_in_words() -> None:
 
 
 async def test_a_picture_is_drawn_where_matplotlib_is(
+    tmp_path: Path, alternatives: list[Alternative]
+) -> None:
+    pytest.importorskip("matplotlib")
+
+    drawn = plots.draw(DWAN_IVEY, alternatives, tmp_path / "plot.svg")
+
+    assert drawn is not None
+    assert "<svg" in drawn.read_text()
+
+
+async def test_without_matplotlib_there_is_none(
     tmp_path: Path, alternatives: list[Alternative], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(plots, "is_here", lambda: False)

@@ -148,6 +148,37 @@ fn snapshots_of_main_serve_branches_below_their_divergence() {
     assert_eq!(latest(5), [6]);
 }
 
+/// SNAP-12: no read begins at a snapshot that was deleted, hot or not.
+#[test]
+fn all_snapshots_of_a_domain_are_deleted() {
+    let store = Fixture::new();
+    for (domain, edition) in [("account", MAIN), ("account", "x"), ("hand", MAIN)] {
+        let stream = stream(domain, edition, 1);
+        let with_snapshot = Append {
+            snapshot: Some(snapshot(1)),
+            ..append(&stream, 0, 3)
+        };
+        put(&store, with_snapshot).expect("appends");
+        store.load_latest(&stream, None).expect("loads");
+    }
+    let delete = |edition: Option<&str>| {
+        store.write(Write::DeleteAllSnapshots {
+            domain: "account".into(),
+            edition: edition.map(str::to_owned),
+        })
+    };
+    assert_eq!(delete(Some("x")), Ok(Written::Count(1)));
+    assert_eq!(delete(None), Ok(Written::Count(1)));
+    assert_eq!(delete(None), Ok(Written::Count(0)));
+    let latest = |stream: Stream| {
+        let book = store.load_latest(&stream, None).expect("loads");
+        sequences(&book.data)
+    };
+    assert_eq!(latest(main_stream()), [0, 1, 2]);
+    assert_eq!(latest(branch("x")), [0, 1, 2]);
+    assert_eq!(latest(stream("hand", MAIN, 1)), [2]);
+}
+
 /// EDN-14, EDN-17, STO-43: delete everything, scoped, idempotent; the name may be used again.
 #[test]
 fn a_deleted_edition_is_gone_and_may_come_back() {
