@@ -12,6 +12,7 @@ Nothing listens until `serve` is called (DEP-17).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -24,10 +25,12 @@ from angzarr.errors import InvalidInput
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.local_transport import Calls, LocalTransport
 from angzarr.parts import Definition, Parts
+from angzarr.points import At
 from angzarr.ports.clock import Clock, SystemClock
 from angzarr.ports.components import Upcaster as UpcasterPort
 from angzarr.ports.stores import Stores
 from angzarr.sync_bridge import BridgedTransport, LoopThread
+from angzarr.what_if import Stream, WhatIf, what_if
 
 if TYPE_CHECKING:
     from angzarr.rpc.server import Server
@@ -149,6 +152,38 @@ class App(Caller):
         reacting = self._running().reacting
         if reacting:
             await reacting.settled()
+
+    def what_if(
+        self,
+        edition: str = "",
+        *,
+        at: At | None = None,
+        of: Stream | None = None,
+        reactions: bool = True,
+    ) -> AbstractAsyncContextManager[WhatIf]:
+        """A branch in memory of what is stored, for the time of the context: `send`, `state`,
+        `events` and the rest as on the app itself, and nobody else hears of it (SPEC-6).
+
+            async with app.what_if(at=3, of=(Hand, "h1")) as branch:
+                await branch.domain(Hand).send("h1", Fold(2))
+
+        edition: what it is a branch of. at: as of then, now without it; what is stored meanwhile is
+        not seen. of: the stream that a sequence is of, (class or domain, root); all others are as
+        they were at that moment. reactions: whether sagas and process managers of this process
+        react to what is written there. Projectors don't. Raises InvalidInput for a point that never
+        was.
+        """
+        parts = self._running()
+        if parts.branches is None:
+            raise InvalidInput("what_if", "a process that decides on aggregates", "none here")
+        return what_if(
+            parts.branches,
+            _aggregates(self._definitions),
+            edition=edition,
+            at=at,
+            of=of,
+            reactions=reactions,
+        )
 
     async def replay(
         self,

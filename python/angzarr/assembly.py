@@ -20,6 +20,7 @@ from angzarr.aggregates import (
     unselected,
     upcasters_of,
 )
+from angzarr.branches import Branches
 from angzarr.components import LOCAL, QUERY, STREAM, parse_endpoint
 from angzarr.config import Config
 from angzarr.coordinators import (
@@ -32,6 +33,7 @@ from angzarr.coordinators import (
     StreamOptions,
 )
 from angzarr.coordinators.edition_reaper import EditionReaper
+from angzarr.coordinators.speculations import Speculations
 from angzarr.deadletters import redirected
 from angzarr.errors import InvalidInput, StoreUnavailable
 from angzarr.handlers.aggregate import Aggregate, sagas_of
@@ -178,10 +180,21 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
             counters=parts.counters,
         )
         parts.reaper.start()
-    parts.calls = _calls(parts)
     reactors = reactors_of(parts)
+    elsewhere = {**remote, **unselected(parts)} if reactors or handlers else {}
+    if handlers:
+        parts.branches = Branches(
+            config,
+            parts.stores,
+            parts.clock,
+            components=local.components,
+            elsewhere=tuple(elsewhere),
+            reactors=reactors,
+            upcasters=upcasters,
+        )
+        parts.speculations = Speculations(parts.branches, command_options(config))
+    parts.calls = _calls(parts)
     if reactors or handlers:
-        elsewhere = {**remote, **unselected(parts)}
         check_reached(reactors, {*handlers, *elsewhere})
         parts.reacting = build(
             reactors,
@@ -217,6 +230,8 @@ def _calls(parts: Parts) -> Calls:
         unary[calls.HANDLE_EVENT] = parts.commands.handle_event
         unary[calls.HANDLE_SPECULATIVE] = parts.commands.handle_speculative
         unary[calls.HANDLE_COMPENSATION] = parts.commands.handle_compensation
+    if parts.speculations:
+        unary[calls.SPECULATE] = parts.speculations.run
     if parts.queries:
         queries = parts.queries
         unary[calls.GET_EVENT_BOOK] = queries.get_event_book

@@ -26,6 +26,7 @@ from angzarr.edition_caller_sync import SyncEditions
 from angzarr.errors import TooLarge
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.points import Position
+from angzarr.speculated import Plan, Planned, Speculated
 
 A = TypeVar("A", bound=Aggregate)
 S = TypeVar("S")
@@ -161,6 +162,36 @@ class SyncCaller:
         request = wire.GetPositionRequest().SerializeToString()
         answer = self._transport.unary(calls.GET_POSITION, request, timeout_s=timeout_s)
         return Position(wire.LogPosition.FromString(answer).position)
+
+    def speculate(
+        self,
+        commands: Iterable[Planned],
+        *,
+        edition: str = "",
+        at: At | None = None,
+        reactions: bool = False,
+        go_on: bool = False,
+        store_as: str = "",
+        correlation_id: str = "",
+        timeout_s: float | None = None,
+    ) -> Speculated:
+        """What a list of commands would come to, decided one after the other on a branch that is
+        never stored: `[(Hand, "h1", Fold(2)), (Hand, "h1", Deal())]` (SPEC-6).
+
+        edition, at: where it starts from; a sequence where all commands are for one stream.
+        reactions: sagas and process managers of the server's process react, on the branch; process
+            managers need a correlation_id.
+        go_on: whether what follows a refused command is tried.
+        store_as: the edition to make of it, of the same events (SPEC-7); nothing is stored where a
+            command was refused, unless told to go on.
+
+        A refused command is no exception here; its outcome has the error. Raises InvalidInput for a
+        point that never was, TooLarge for more commands than `limits.max_pages_per_book`.
+        """
+        plan = Plan(commands, self._aggregates, edition=edition, correlation_id=correlation_id)
+        request = plan.request(at=at, reactions=reactions, go_on=go_on, store_as=store_as)
+        answer = self._transport.unary(calls.SPECULATE, request, timeout_s=timeout_s)
+        return plan.read(answer)
 
     def roots(self, domain: str = "", *, timeout_s: float | None = None) -> Iterator[Cover]:
         """Every stream on main, by domain then root; of one domain only where it is named."""

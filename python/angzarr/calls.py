@@ -29,6 +29,7 @@ COMMANDS: Final = "/angzarr.CommandHandlerCoordinatorService/"
 QUERIES: Final = "/angzarr.EventQueryService/"
 HISTORY: Final = "/angzarr.HistoryService/"
 STREAMS: Final = "/angzarr.EventStreamService/"
+SPECULATIONS: Final = "/angzarr.SpeculationService/"
 
 HANDLE_COMMAND: Final = COMMANDS + "HandleCommand"
 HANDLE_EVENT: Final = COMMANDS + "HandleEvent"
@@ -41,6 +42,7 @@ GET_AGGREGATE_ROOTS: Final = QUERIES + "GetAggregateRoots"
 GET_STATE: Final = HISTORY + "GetState"
 GET_POSITION: Final = HISTORY + "GetPosition"
 SUBSCRIBE: Final = STREAMS + "Subscribe"
+SPECULATE: Final = SPECULATIONS + "Run"
 
 CALLER: Final = "_caller"
 """Domain of the made-up source that names one send; reserved, so no stream of a user's can have

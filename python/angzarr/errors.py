@@ -20,6 +20,7 @@
     ├── DivergenceConflict(cover, pinned, requested)
     ├── EditionConflict(edition, parent, requested)        it is a branch of something else
     ├── EditionExpired(edition, expired_at_ns)              its time to live is over
+    ├── EditionGone(edition, domain)                       deleted since it was looked at
     ├── EditionInUse(edition, children)                    it has branches, or pages
     ├── MainProtected(domain)
     ├── PendingPages(domain, edition, cascade_ids)         an edition that has undecided pages is
@@ -315,6 +316,17 @@ class EditionExpired(AngzarrError):
         self.expired_at_ns = expired_at_ns
         at = datetime.fromtimestamp(expired_at_ns // 10**9, UTC).isoformat()
         super().__init__(f"edition {edition} expired at {at}; declare it with a later expiry")
+
+
+class EditionGone(AngzarrError):
+    """The edition was deleted while something was read of it as of an earlier moment (SPEC-6)."""
+
+    kind = "edition"
+
+    def __init__(self, edition: str, domain: str) -> None:
+        self.edition = edition
+        self.domain = domain
+        super().__init__(f"edition {edition} of {domain} was deleted meanwhile; begin anew")
 
 
 class EditionInUse(AngzarrError):

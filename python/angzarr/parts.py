@@ -17,6 +17,7 @@ from angzarr.coordinators import (
 )
 from angzarr.coordinators.counters import Counters
 from angzarr.coordinators.edition_reaper import EditionReaper
+from angzarr.coordinators.speculations import Speculations
 from angzarr.handlers.aggregate import Aggregate
 from angzarr.handlers.process_manager import ProcessManager
 from angzarr.handlers.projector import Projector
@@ -30,6 +31,7 @@ from angzarr.reacting import Reacting
 from angzarr.routing import Commands, Histories
 
 if TYPE_CHECKING:
+    from angzarr.branches import Branches
     from angzarr.rpc.remote import Endpoint
 
 Definition = type[Aggregate] | type[Saga] | type[ProcessManager] | type[Projector] | type[Upcaster]
@@ -40,6 +42,7 @@ class Parts:
     """A running app's parts. components: the selected ones by name; known: all of them.
     definitions: the classes of components, by name.
 
+    branches: makes branches in memory; None where no aggregate is decided on here.
     reacting: what runs beside requests; None where nothing does. reaper: of expired editions.
     endpoints: connections to remote components, by component name.
     upcasters: by domain.
@@ -57,6 +60,8 @@ class Parts:
     queries: QueryCoordinator | None = None
     history: Histories | None = None
     streams: StreamCoordinator | None = None
+    branches: Branches | None = None
+    speculations: Speculations | None = None
     editions: EditionCoordinator | None = None
     reaper: EditionReaper | None = None
     reacting: Reacting | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable
 from pathlib import Path
 from typing import Final
 
@@ -21,7 +21,7 @@ from angzarr.rpc import sockets
 from angzarr.rpc.admin import Admin
 from angzarr.rpc.health import Health
 from angzarr.rpc.server import Server, ServerOptions
-from angzarr.rpc.services import dlq_rpcs, edition_rpcs, history_rpcs
+from angzarr.rpc.services import Rpc, dlq_rpcs, edition_rpcs, history_rpcs, speculation_rpcs
 from angzarr.rpc.store import StoreService
 
 LOOK_S_MIN: Final = 0.1
@@ -77,7 +77,7 @@ async def serve(
         queries=parts.queries,
         streams=parts.streams,
         store=store,
-        rpcs=(*rpcs, *dlq_rpcs(dead_letters(parts, watched))),
+        rpcs=(*rpcs, *_speculations(parts), *dlq_rpcs(dead_letters(parts, watched))),
         components=parts.components,
         options=options,
     )
@@ -94,6 +94,10 @@ async def serve(
     parts.watchers.append(told)
     await server.start()
     return server
+
+
+def _speculations(parts: Parts) -> Iterable[Rpc]:
+    return speculation_rpcs(parts.speculations) if parts.speculations else ()
 
 
 def _store_service(parts: Parts) -> StoreService | None:

@@ -112,6 +112,11 @@ from angzarr._wire.saga_pb2 import (
     SagaResponse,
     SpeculateSagaRequest,
 )
+from angzarr._wire.speculation_pb2 import (
+    SpeculationOutcome,
+    SpeculationRequest,
+    SpeculationResponse,
+)
 from angzarr._wire.store_pb2 import (
     StoreAnswer,
     StoreCall,
@@ -338,6 +343,9 @@ __all__ = [
     "SpeculatePmRequest",
     "SpeculateProjectorRequest",
     "SpeculateSagaRequest",
+    "SpeculationOutcome",
+    "SpeculationRequest",
+    "SpeculationResponse",
     "StateResponse",
     "StoreAnswer",
     "StoreCall",

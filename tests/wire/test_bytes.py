@@ -44,6 +44,7 @@ ADDITIONS = (
     "history_pb2",
     "provenance_pb2",
     "reaction_pb2",
+    "speculation_pb2",
     "store_pb2",
     "timer_pb2",
 )

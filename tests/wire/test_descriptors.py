@@ -22,7 +22,17 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 SPEC = (ROOT / "docs" / "spec" / "wire.md").read_text()
 ADDITIONS = {
     f"angzarr/{name}.proto"
-    for name in ("admin", "dlq", "edition", "history", "provenance", "reaction", "store", "timer")
+    for name in (
+        "admin",
+        "dlq",
+        "edition",
+        "history",
+        "provenance",
+        "reaction",
+        "speculation",
+        "store",
+        "timer",
+    )
 }
 ADDED = " *(addition)*"
 F = descriptor_pb2.FieldDescriptorProto

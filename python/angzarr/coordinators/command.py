@@ -65,17 +65,18 @@ _ANSWERED_AT_ONCE = (wire.MERGE_STRICT, wire.MERGE_MANUAL)
 class CommandCoordinator:
     """Serves commands, facts, speculation and compensation for the aggregates of one store.
 
-    handlers: by domain. upcasters: by domain, where there are any. payloads: reads what commands
-    refer to. counters: where it counts. reactions: what SIMPLE and CASCADE requests run after the
-    append. sleep: waits between attempts, in seconds. Requests and answers are encoded messages of
-    the 0.3 protocol. Raises InvalidInput if snapshots are to be taken of a remote handler that does
-    not accept them (SNAP-9).
+    handlers: by domain; `components` of another coordinator share their slots with it. upcasters:
+    by domain, where there are any. payloads: reads what commands refer to. counters: where it
+    counts. reactions: what SIMPLE and CASCADE requests run after the append. sleep: waits between
+    attempts, in seconds. Requests and answers are encoded messages of the 0.3 protocol. Raises
+    InvalidInput if snapshots are to be taken of a remote handler that does not accept them
+    (SNAP-9).
     """
 
     def __init__(
         self,
         stores: Stores,
-        handlers: Mapping[str, CommandHandler],
+        handlers: Mapping[str, CommandHandler | Component],
         *,
         options: CommandOptions | None = None,
         upcasters: Mapping[str, Upcaster] | None = None,
@@ -88,7 +89,9 @@ class CommandCoordinator:
         self._options = options = options or CommandOptions()
         clock = clock or SystemClock()
         self._components = {
-            domain: Component(
+            domain: handler
+            if isinstance(handler, Component)
+            else Component(
                 handler,
                 concurrency=options.handler_concurrency,
                 waiting=options.channel_capacity,

@@ -25,6 +25,7 @@ EDITIONS: Final = "angzarr.EditionService"
 PROJECTORS: Final = "angzarr.ProjectorCoordinatorService"
 SAGAS: Final = "angzarr.SagaCoordinatorService"
 PROCESS_MANAGERS: Final = "angzarr.ProcessManagerCoordinatorService"
+SPECULATIONS: Final = "angzarr.SpeculationService"
 
 Unary = Callable[[bytes, CallContext], Awaitable[bytes]]
 ServerStream = Callable[[bytes, CallContext], AsyncIterator[bytes]]
@@ -80,6 +81,12 @@ class ProcessManagers(Protocol):
 
     async def handle(self, request: bytes, context: CallContext) -> bytes: ...
     async def handle_speculative(self, request: bytes, context: CallContext) -> bytes: ...
+
+
+class Speculations(Protocol):
+    """What answers SpeculationService."""
+
+    async def run(self, request: bytes, context: CallContext) -> bytes: ...
 
 
 class Subscription(Protocol):
@@ -262,6 +269,11 @@ def process_manager_rpcs(managers: ProcessManagers) -> tuple[Rpc, ...]:
             service=PROCESS_MANAGERS, method="HandleSpeculative", unary=managers.handle_speculative
         ),
     )
+
+
+def speculation_rpcs(speculations: Speculations) -> tuple[Rpc, ...]:
+    """The method of SpeculationService."""
+    return (Rpc(service=SPECULATIONS, method="Run", unary=speculations.run),)
 
 
 def too_large(rpc: Rpc, what: str, size_bytes: int, limit_bytes: int) -> TooLarge:

@@ -158,7 +158,7 @@ class Streams:
     def view(self, cover: Cover, divergence: int | None) -> View:
         """The composite stream; InvalidDivergence, DivergenceConflict."""
         key = _rules.stream_of(cover)
-        stream = self.by_key.get(key)
+        stream = self.get(key)
         if stream is not None:
             base = _rules.branch_point(cover, stream.base, divergence, 0)
             own = Stretch(key, stream, stream.next_sequence) if stream.pages else None
@@ -177,7 +177,7 @@ class Streams:
     def begun(self, cover: Cover, expected_sequence: int, divergence: int | None) -> Stream:
         """The stream to append to, not kept yet if it is new; the errors of `view`."""
         key = _rules.stream_of(cover)
-        stream = self.by_key.get(key)
+        stream = self.get(key)
         above = self.above(key) if stream is None else View(0, (), None)
         base = _rules.first_write_point(
             cover,

@@ -160,6 +160,52 @@ def unframe(frame: bytes) -> bytes:
     return frame[start + 1 :]
 
 
+class OpenBook(NamedTuple):
+    """An EventBook that a store made, in parts: its snapshot, and its framed pages."""
+
+    snapshot: bytes | None
+    frames: bytes
+
+
+def open_book(data: bytes, following: int) -> OpenBook:
+    """The parts of an encoded EventBook of a store; `following` is its next_sequence."""
+    size, place = _number(data, 1)
+    place += size  # beyond the cover
+    snapshot: bytes | None = None
+    if data[place : place + 1] == _SNAPSHOT_TAG:
+        size, place = _number(data, place + 1)
+        snapshot = data[place : place + size]
+        place += size
+    tail_bytes = 1 + len(varint(following)) if following else 0
+    return OpenBook(snapshot, data[place : len(data) - tail_bytes])
+
+
+def split_frames(frames: bytes) -> list[bytes]:
+    """The encoded pages in what `frames_of` made."""
+    pages: list[bytes] = []
+    place, end = 0, len(frames)
+    while place < end:
+        size, place = _number(frames, place + 1)
+        pages.append(frames[place : place + size])
+        place += size
+    return pages
+
+
+def _number(data: bytes, place: int) -> tuple[int, int]:
+    """The varint at `place`, and where it ends."""
+    number = data[place]
+    if number < 0x80:
+        return number, place + 1
+    number, shift = number & 0x7F, 7
+    while True:
+        place += 1
+        part = data[place]
+        number |= (part & 0x7F) << shift
+        if part < 0x80:
+            return number, place + 1
+        shift += 7
+
+
 def cover_bytes(cover: Cover) -> bytes:
     """A canonical Cover: root, domain, correlation id, edition with its name, no divergences."""
     root = b"" if not cover.root else _field(b"\x0a", cover.root)
