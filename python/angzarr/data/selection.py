@@ -11,7 +11,9 @@ from angzarr.data.columns import CATEGORIES_MAX
 from angzarr.data.fields import EventType, Fields
 from angzarr.parts import Definition
 
-BATCH_ROWS: Final = 65_536
+BATCH_ROWS: Final = 262_144
+"""The engine reads a window of the log in the order of its streams: larger ones are denser. With
+a few fields two batches take 50 MiB."""
 EVERYTHING: Final = "*"
 
 Progress = Callable[[int, int], None]

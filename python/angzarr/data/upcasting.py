@@ -17,6 +17,8 @@ from angzarr.ports.components import CallContext, Upcaster
 from angzarr.stores._scanning import Rows  # pyright: ignore[reportPrivateUsage]
 
 NS_PER_S: Final = 1_000_000_000
+PAGES_MAX: Final = 8_192
+"""Rows that are pages at one time, which are much larger."""
 _NO_ROOT: Final = bytes(16)
 
 
@@ -31,8 +33,7 @@ async def lifted(reader: Reader, batch: Batch, upcasters: Mapping[str, Upcaster]
             continue
         rows = np.flatnonzero(batch["domain"] == domains.index(domain))
         if len(rows):
-            pages = await upcast(upcaster, domain, _pages(batch, rows, reader))
-            batch = _replaced(reader, batch, rows, domain, pages)
+            batch = await _lifted(reader, batch, rows, domain, upcaster)
     return batch if reader.has_payloads else replace(batch, payloads=None)
 
 
@@ -71,30 +72,28 @@ def _pages(batch: Batch, rows: Array, reader: Reader) -> list[wire.EventPage]:
     return pages
 
 
-def _replaced(
-    reader: Reader, batch: Batch, rows: Array, domain: str, pages: list[wire.EventPage]
+async def _lifted(
+    reader: Reader, batch: Batch, rows: Array, domain: str, upcaster: Upcaster
 ) -> Batch:
-    """The batch with types and fields of these rows as they are in `pages`."""
-    made = Rows(reader.specs(with_payloads=True))
-    made.add((domain, "", _NO_ROOT), 1, pages)
-    part = reader.batch(made.columns(0))
-    if len(part) != len(rows):
-        raise UpcasterFailed(domain, "an event of a type of the framework came back")
-    columns, valid = dict(batch.columns), dict(batch.valid)
-    for name in ("type", *(plan.name for plan in reader.plans)):
-        columns[name] = _with(columns[name], rows, part[name])
-    for name in valid:
-        valid[name] = _with(valid[name], rows, part.valid[name])
-    payloads = batch.payloads
-    if reader.has_payloads and payloads is not None and part.payloads is not None:
-        all_payloads = payloads[:]
-        for row, payload in zip(rows.tolist(), part.payloads, strict=True):
-            all_payloads[row] = payload
-        payloads = Payloads.of(all_payloads)
-    return replace(batch, columns=columns, valid=valid, payloads=payloads)
-
-
-def _with(column: Array, rows: Array, values: Array) -> Array:
-    changed = column.copy()
-    changed[rows] = values
-    return changed
+    """The batch with types, fields and payloads of these rows as the upcaster makes them."""
+    names = ("type", *(plan.name for plan in reader.plans))
+    columns = {**batch.columns, **{name: batch[name].copy() for name in names}}
+    valid = {name: mask.copy() for name, mask in batch.valid.items()}
+    payloads = batch.payloads[:] if reader.has_payloads and batch.payloads is not None else []
+    for first in range(0, len(rows), PAGES_MAX):
+        some = rows[first : first + PAGES_MAX]
+        made = Rows(reader.specs(with_payloads=True))
+        pages = await upcast(upcaster, domain, _pages(batch, some, reader))
+        made.add((domain, "", _NO_ROOT), 1, pages)
+        part = reader.batch(made.columns(0))
+        if len(part) != len(some):
+            raise UpcasterFailed(domain, "an event of a type of the framework came back")
+        for name in names:
+            columns[name][some] = part[name]
+        for name, mask in valid.items():
+            mask[some] = part.valid[name]
+        if payloads and part.payloads is not None:
+            for row, payload in zip(some.tolist(), part.payloads, strict=True):
+                payloads[row] = payload
+    kept = Payloads.of(payloads) if payloads else batch.payloads
+    return replace(batch, columns=columns, valid=valid, payloads=kept)
