@@ -9,6 +9,8 @@ PACKAGE = pathlib.Path(angzarr.__file__).parent
 MAY_IMPORT_ENGINE = {
     "rpc/door.py",
     "stores/_mailboxes.py",
+    "stores/_rocksdb_editions.py",
+    "stores/_rocksdb_engine.py",
     "stores/backup.py",
     "stores/rocksdb.py",
 }
