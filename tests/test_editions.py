@@ -239,12 +239,12 @@ async def test_refusals_are_typed(client: Caller, clock: ManualClock) -> None:
     await editions.declare("what-if", max_pages=2)
     await editions.declare("kid", parent="what-if", ttl=timedelta(hours=1))
     await box.on("what-if").send("x", Put("width", 1))
-    await box.on("what-if").send("y", Put("width", 1), cascade_id="c-1")
 
     with pytest.raises(EditionConflict) as conflict:
         await editions.declare("kid", parent="other")
     with pytest.raises(EditionInUse) as in_use:
         await editions.delete("what-if")
+    await box.on("what-if").send("y", Put("width", 1), cascade_id="c-1")
     with pytest.raises(MainProtected):
         await editions.delete("")
     with pytest.raises(UnknownEdition):

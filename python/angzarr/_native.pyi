@@ -30,6 +30,18 @@ _Decision: TypeAlias = tuple[str, str, str, int]
 _Edition: TypeAlias = tuple[str, str, int, int, int, int]
 """The fields of an EditionRecord in their order."""
 
+_Path: TypeAlias = tuple[str, Sequence[str], Sequence[int], str]
+"""A FieldPath: type name, keys, numbers, encoding."""
+_Columns: TypeAlias = tuple[
+    int,
+    int,
+    tuple[bytes, bytes, bytes, bytes, bytes, bytes, bytes],
+    tuple[list[str], list[str], list[str]],
+    list[tuple[bytes, bytes, list[str], bytes]],
+]
+"""Count, last position; positions, sequences, times, domains, editions, types, roots; names of
+domains, editions, types; of each field values, valid, vocabulary, offsets."""
+
 _Call: TypeAlias = tuple[int, int, bytes | None, int | None, dict[str, str | bytes], str]
 """Id, index of the method, request (None if there are many), deadline by time.monotonic_ns(),
 metadata, peer as `ipv4:HOST:PORT`, `ipv6:[HOST]:PORT` or `unix:`."""
@@ -314,6 +326,18 @@ class Store:
 
     def tail(self, after: int, limit: int) -> list[tuple[int, int, bytes]]:
         """EventStore.tail without waiting, as (position, first_position, book)."""
+
+    def scan(
+        self,
+        after: int,
+        limit: int,
+        editions: Sequence[str] | None,
+        domains: Sequence[str] | None,
+        fields: Sequence[tuple[str, Sequence[_Path]]],
+    ) -> _Columns:
+        """EventStore.scan, a field being its kind and paths.
+
+        At most 4 Mi positions, and no more than gives 128 MiB of payloads and texts."""
 
     def notify_after(self, mailbox: Mailbox, token: object, after: int) -> int:
         """Post `token` once when the log's head is above `after`, at once if it is, or at close.

@@ -15,6 +15,7 @@ from angzarr.testing.contracts.lengths import LengthContract
 from angzarr.testing.contracts.nested import NestedEditionContract
 from angzarr.testing.contracts.obligations import ObligationStoreContract
 from angzarr.testing.contracts.positions import PositionStoreContract
+from angzarr.testing.contracts.scan import ScanContract
 from angzarr.testing.contracts.snapshots import SnapshotStoreContract
 
 MEMORY_DISK = Path("/dev/shm")
@@ -63,4 +64,5 @@ class TestLengths(RocksPlace, LengthContract):
     pass
 
 
-# To come with the engine's part: a class as above, of `ScanContract` of angzarr.testing.contracts.
+class TestScans(RocksPlace, ScanContract):
+    pass

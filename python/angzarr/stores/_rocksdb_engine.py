@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, ParamSpec, TypeVar
 
 from angzarr._native import Change, Store
 from angzarr.gathering import Gathering
@@ -13,6 +13,9 @@ from angzarr.stores._mailboxes import LoopMailbox, Mailboxes
 
 WRITES_HELD_MAX: Final = 8
 """Writes that a busy event loop hands over at once."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _Write = tuple[asyncio.Future[Any], Change]
 
@@ -55,10 +58,10 @@ class Engine:
             self.native.forget(ticket)
             future.cancel()
 
-    async def in_thread(self, call: Callable[..., Any], *arguments: object) -> Any:
+    async def in_thread(self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """For calls whose time grows with the store."""
         self.native.log_head()  # refuses at once where a fork has no loop to wait in
-        return await asyncio.to_thread(call, *arguments)
+        return await asyncio.to_thread(call, *args, **kwargs)
 
     async def close(self) -> None:
         _, mailbox = self._here()

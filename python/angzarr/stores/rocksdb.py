@@ -18,6 +18,7 @@ from angzarr._native import Change, Store
 from angzarr.cover import MAIN, Cover, Provenance
 from angzarr.errors import InvalidInput
 from angzarr.ports.clock import Clock
+from angzarr.ports.columns import Columns, FieldSpec
 from angzarr.ports.event_store import (
     Accepted,
     Appended,
@@ -33,9 +34,10 @@ from angzarr.ports.event_store import (
     SnapshotPolicy,
 )
 from angzarr.ports.stores import StoreFacts
-from angzarr.stores import _copies, _rules
+from angzarr.stores import _copies, _rocksdb_columns, _rules
 from angzarr.stores._pages import NS_PER_S
 from angzarr.stores._records import RecordDeadLetters, RecordObligations, RecordOp
+from angzarr.stores._rocksdb_columns import POSITION_MAX
 from angzarr.stores._rocksdb_editions import RocksEditions
 from angzarr.stores._rocksdb_engine import Engine
 
@@ -48,7 +50,6 @@ WRITE_BUFFER_BYTES: Final = 32 * 1024 * 1024
 TAIL_INLINE_MAX: Final = 256
 """Entries of one read of the log that keep the event loop for less than a thread would cost."""
 TIME_NS_MAX: Final = 2**63 - 1
-POSITION_MAX: Final = 2**64 - 1
 
 
 def open_stores(path: str, *, sync: bool, limits: Limits, clock: Clock) -> RocksStores:
@@ -281,6 +282,17 @@ class RocksEvents:
 
     async def log_head(self) -> int:
         return self._native.log_head()
+
+    async def scan(
+        self,
+        after: int,
+        *,
+        limit: int = 65_536,
+        editions: Sequence[str] | None = None,
+        domains: Sequence[str] | None = None,
+        fields: Sequence[FieldSpec] = (),
+    ) -> Columns:
+        return await _rocksdb_columns.scan(self._engine, after, limit, editions, domains, fields)
 
     async def _entries(self, after: int, limit: int) -> list[LogEntry]:
         if limit <= TAIL_INLINE_MAX:

@@ -288,3 +288,100 @@ pub struct Verified {
     pub page_count: u64,
     pub position: u64,
 }
+
+/// A scan's question: which rows of the log, and what of them.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// Rows with a position above it.
+    pub after: u64,
+    /// Positions that are looked at, at most; the first commit's always, and never more than
+    /// [`SCAN_POSITIONS_MAX`].
+    pub limit: u64,
+    /// Only these; None is all.
+    pub editions: Option<Vec<String>>,
+    pub domains: Option<Vec<String>>,
+    pub fields: Vec<FieldSpec>,
+    /// Of payloads and texts: with more of them fewer positions are looked at, though one commit always.
+    pub bytes_max: usize,
+}
+
+/// Positions that one scan looks at, whatever is asked for: what it holds in memory grows with them.
+pub const SCAN_POSITIONS_MAX: u64 = 4 << 20;
+/// A `bytes_max` for scans.
+pub const SCAN_BYTES_MAX: usize = 128 << 20;
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FieldKind {
+    Int,
+    Float,
+    Bool,
+    Text,
+    /// The whole encoded payload.
+    Payload,
+}
+
+/// How a protobuf field is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Encoding {
+    Varint,
+    Zigzag,
+    Bool,
+    Fixed32,
+    Fixed64,
+    Sfixed32,
+    Sfixed64,
+    Float,
+    Double,
+    String,
+}
+
+/// A payload field that becomes a column; see `python/angzarr/ports/columns.py`.
+#[derive(Clone, Debug)]
+pub struct FieldSpec {
+    pub kind: FieldKind,
+    pub paths: Vec<FieldPath>,
+}
+
+/// Where a field is in payloads of one type: `keys` if they are JSON, else `numbers` and `encoding`.
+#[derive(Clone, Debug)]
+pub struct FieldPath {
+    pub type_name: String,
+    pub keys: Vec<String>,
+    pub numbers: Vec<u32>,
+    pub encoding: Option<Encoding>,
+}
+
+/// A scan's answer: little-endian values, one a row; codes are u32 into the names, in order of first appearance.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Columns {
+    pub count: u64,
+    /// Up to where the log was looked at.
+    pub last: u64,
+    /// u64, u32, i64 (nanoseconds).
+    pub positions: Vec<u8>,
+    pub sequences: Vec<u8>,
+    pub times: Vec<u8>,
+    pub domains: Vec<u8>,
+    pub editions: Vec<u8>,
+    pub types: Vec<u8>,
+    /// 16 bytes a row.
+    pub roots: Vec<u8>,
+    pub domain_names: Vec<String>,
+    pub edition_names: Vec<String>,
+    pub type_names: Vec<String>,
+    /// In the order in which they were asked for.
+    pub fields: Vec<FieldColumn>,
+}
+
+/// One field's values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FieldColumn {
+    /// i64, f64, u8 or codes into `vocabulary`; payloads one after the other.
+    pub values: Vec<u8>,
+    /// 1 where the row has a value.
+    pub valid: Vec<u8>,
+    pub vocabulary: Vec<String>,
+    /// Of payloads: u64, count + 1.
+    pub offsets: Vec<u8>,
+}

@@ -10,8 +10,8 @@ use parking_lot::{Mutex, RwLock};
 use rocksdb::checkpoint::Checkpoint;
 
 use crate::api::{
-    Accepted, Book, Branch, Decision, Edition, FORMAT_VERSION, Facts, Key, LogEntry, Options,
-    Participant, Pending, Stream, Usage, Verified, Write, Written,
+    Accepted, Book, Branch, Columns, Decision, Edition, FORMAT_VERSION, Facts, Key, LogEntry,
+    Options, Participant, Pending, Scan, Stream, Usage, Verified, Write, Written,
 };
 use crate::committer::{Committer, Desk, Job, Sent, run_flusher};
 use crate::error::{Error, Result};
@@ -268,6 +268,11 @@ impl Engine {
     /// Log entries with position > `after`, at most `limit`; does not wait.
     pub fn tail(&self, after: u64, limit: usize) -> Result<Vec<LogEntry>> {
         self.read(|store| store.tail(after, limit))
+    }
+
+    /// Rows of the log as columns.
+    pub fn scan(&self, scan: &Scan) -> Result<Columns> {
+        self.read(|store| store.scan_log(scan))
     }
 
     /// Runs `wake` once when the log's head is above `after` (at once if it is) or the store closes; a ticket.

@@ -167,21 +167,45 @@ impl Entry {
     }
 
     pub fn parse(value: &[u8]) -> Option<Self> {
+        let head = EntryHead::parse(value)?;
+        let kind = match value[36] {
+            1 => Kind::Cascade(head.cascade_id.to_owned()),
+            _ if head.is_marker => Kind::Marker,
+            _ => Kind::Plain,
+        };
+        Some(Self {
+            stream: head.stream,
+            first: head.first,
+            count: head.count,
+            kind,
+            correlation_id: text(head.correlation_id)?,
+        })
+    }
+}
+
+/// What a walk over many entries needs of each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryHead<'a> {
+    pub stream: StreamKey,
+    pub first: u64,
+    pub count: u64,
+    /// "" unless the pages were pending.
+    pub cascade_id: &'a str,
+    pub is_marker: bool,
+    pub correlation_id: &'a [u8],
+}
+
+impl<'a> EntryHead<'a> {
+    pub fn parse(value: &'a [u8]) -> Option<Self> {
         let (stream, first) = key::parse_page(value.get(..28)?)?;
         let count = key::parse_u64(value.get(28..36)?)?;
         let (cascade_id, correlation_id) = key::parse_counted(value.get(37..)?)?;
-        let kind = match value[36] {
-            0 => Kind::Plain,
-            1 => Kind::Cascade(text(cascade_id)?),
-            2 => Kind::Marker,
-            _ => return None,
-        };
-        let correlation_id = text(correlation_id)?;
-        (count > 0).then_some(Self {
+        (count > 0 && value[36] <= 2).then_some(Self {
             stream,
             first,
             count,
-            kind,
+            cascade_id: std::str::from_utf8(cascade_id).ok()?,
+            is_marker: value[36] == 2,
             correlation_id,
         })
     }

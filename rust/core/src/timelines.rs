@@ -12,7 +12,7 @@ use crate::api::{MAIN, Stream};
 use crate::key::{self, StreamKey};
 use crate::record::text;
 
-type Name = Arc<str>;
+pub type Name = Arc<str>;
 
 #[derive(Debug, Default)]
 struct Table {

@@ -4,6 +4,8 @@
 const VARINT: u64 = 0;
 const FIXED64: u64 = 1;
 const BYTES: u64 = 2;
+const GROUP: u64 = 3;
+const GROUP_END: u64 = 4;
 const FIXED32: u64 = 5;
 
 /// Tag of `EventBook.pages`.
@@ -37,22 +39,66 @@ impl<'a> Iterator for Fields<'a> {
 }
 
 fn read_field<'a>(rest: &mut &'a [u8]) -> Option<(u64, Value<'a>)> {
-    let tag = read_varint(rest)?;
-    let number = tag >> 3;
-    if number == 0 || number > 0x1FFF_FFFF {
-        return None;
-    }
-    let value = match tag & 7 {
-        VARINT => Value::Number(read_varint(rest)?),
+    let (number, raw) = read_raw(rest, 0)?;
+    let value = match raw {
+        Raw::Varint(number) => Value::Number(number),
+        Raw::Bytes(bytes) => Value::Bytes(bytes),
+        Raw::Fixed64(_) | Raw::Fixed32(_) => Value::Fixed,
+        Raw::Group => return None,
+    };
+    Some((number.into(), value))
+}
+
+/// One field's value as it is encoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Raw<'a> {
+    Varint(u64),
+    Fixed64(u64),
+    Bytes(&'a [u8]),
+    Fixed32(u32),
+    /// What is in it was skipped.
+    Group,
+}
+
+/// Takes the next field of a message off `rest`: its number and value. None if it is malformed, or has groups within
+/// groups beyond `depth` levels.
+pub fn read_raw<'a>(rest: &mut &'a [u8], depth: usize) -> Option<(u32, Raw<'a>)> {
+    let (number, kind) = read_tag(rest)?;
+    let raw = match kind {
+        VARINT => Raw::Varint(read_varint(rest)?),
         BYTES => {
             let length = usize::try_from(read_varint(rest)?).ok()?;
-            Value::Bytes(take(rest, length)?)
+            Raw::Bytes(take(rest, length)?)
         }
-        FIXED64 => take(rest, 8).map(|_| Value::Fixed)?,
-        FIXED32 => take(rest, 4).map(|_| Value::Fixed)?,
+        FIXED64 => Raw::Fixed64(u64::from_le_bytes(take(rest, 8)?.try_into().ok()?)),
+        FIXED32 => Raw::Fixed32(u32::from_le_bytes(take(rest, 4)?.try_into().ok()?)),
+        GROUP => {
+            skip_group(rest, number, depth.checked_sub(1)?)?;
+            Raw::Group
+        }
         _ => return None,
     };
-    Some((number, value))
+    Some((number, raw))
+}
+
+fn read_tag(rest: &mut &[u8]) -> Option<(u32, u64)> {
+    let tag = read_varint(rest)?;
+    let number = u32::try_from(tag >> 3).ok()?;
+    (1..=0x1FFF_FFFF)
+        .contains(&number)
+        .then_some((number, tag & 7))
+}
+
+fn skip_group(rest: &mut &[u8], number: u32, depth: usize) -> Option<()> {
+    loop {
+        let before = *rest;
+        let (found, kind) = read_tag(rest)?;
+        if kind == GROUP_END {
+            return (found == number).then_some(());
+        }
+        *rest = before;
+        read_raw(rest, depth)?;
+    }
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -166,6 +212,44 @@ impl<'a> Page<'a> {
         put_number(&mut page, 6, 1);
         page
     }
+}
+
+/// What a column is made of, of an `EventPage`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// 0 without `created_at`.
+    pub created_at_ns: i64,
+    /// Type URL and value of the event; None for a page without one.
+    pub event: Option<(&'a [u8], &'a [u8])>,
+}
+
+impl<'a> Event<'a> {
+    /// None for bytes that are no `EventPage`.
+    pub fn parse(page: &'a [u8]) -> Option<Self> {
+        let mut event = Event::default();
+        for field in Fields(page) {
+            match field? {
+                (2, Value::Bytes(time)) => event.created_at_ns = parse_time(time)?,
+                (3, Value::Bytes(any)) => event.event = Some(parse_any(any)?),
+                (2 | 3, _) => return None,
+                _ => {}
+            }
+        }
+        Some(event)
+    }
+}
+
+fn parse_any(any: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (mut type_url, mut value) = (&[][..], &[][..]);
+    for field in Fields(any) {
+        match field? {
+            (1, Value::Bytes(bytes)) => type_url = bytes,
+            (2, Value::Bytes(bytes)) => value = bytes,
+            (1 | 2, _) => return None,
+            _ => {}
+        }
+    }
+    Some((type_url, value))
 }
 
 /// `page` with `committed` true, its other fields untouched.

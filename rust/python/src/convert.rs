@@ -1,6 +1,9 @@
 //! Python values ⇄ the engine's plain data.
 
-use angzarr_core::{Decision, Edition, RecordOp, Stream, Verdict, Written};
+use angzarr_core::{
+    Columns, Decision, Edition, Encoding, FieldKind, FieldPath, FieldSpec, RecordOp, Stream,
+    Verdict, Written,
+};
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyValueError;
 use pyo3::intern;
@@ -71,6 +74,56 @@ impl<'py> FromPyObject<'_, 'py> for Record {
             _ => Err(PyValueError::new_err("a record's op is 0 to 4")),
         }
     }
+}
+
+/// `(kind, paths)`, a path being `(type name, keys, numbers, encoding)`.
+pub struct Field(pub FieldSpec);
+
+impl<'py> FromPyObject<'_, 'py> for Field {
+    type Error = PyErr;
+
+    fn extract(field: Borrowed<'_, 'py, PyAny>) -> PyResult<Self> {
+        type Path = (String, Vec<String>, Vec<u32>, String);
+        let (kind, paths): (String, Vec<Path>) = field.extract()?;
+        let kind =
+            FieldKind::named(&kind).ok_or_else(|| PyValueError::new_err("no kind of a field"))?;
+        let path = |(type_name, keys, numbers, encoding): Path| FieldPath {
+            type_name,
+            keys,
+            numbers,
+            encoding: Encoding::named(&encoding),
+        };
+        let paths = paths.into_iter().map(path).collect();
+        Ok(Self(FieldSpec { kind, paths }))
+    }
+}
+
+/// Columns as `_native.pyi` lists them, each of them bytes.
+pub fn columns_of<'py>(py: Python<'py>, columns: &Columns) -> PyResult<Bound<'py, PyAny>> {
+    let bytes = |values: &[u8]| PyBytes::new(py, values);
+    let fields: Vec<_> = columns
+        .fields
+        .iter()
+        .map(|field| {
+            let (values, valid) = (bytes(&field.values), bytes(&field.valid));
+            (values, valid, &field.vocabulary, bytes(&field.offsets))
+        })
+        .collect();
+    let rows = (
+        bytes(&columns.positions),
+        bytes(&columns.sequences),
+        bytes(&columns.times),
+        bytes(&columns.domains),
+        bytes(&columns.editions),
+        bytes(&columns.types),
+        bytes(&columns.roots),
+    );
+    let names = (
+        &columns.domain_names,
+        &columns.edition_names,
+        &columns.type_names,
+    );
+    (columns.count, columns.last, rows, names, fields).into_bound_py_any(py)
 }
 
 /// `COMMIT` or `ROLLBACK`.

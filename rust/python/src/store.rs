@@ -3,11 +3,11 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use angzarr_core::{Book, Engine, Key, Limits, Options, Result, Stream};
+use angzarr_core::{Book, Engine, Key, Limits, Options, Result, SCAN_BYTES_MAX, Scan, Stream};
 use pyo3::prelude::*;
 
 use crate::change::Change;
-use crate::convert::{Address, EditionTuple, decision_of, edition_of, written};
+use crate::convert::{Address, EditionTuple, Field, columns_of, decision_of, edition_of, written};
 use crate::error::Context;
 use crate::mailbox::{Mailbox, Post};
 
@@ -284,6 +284,27 @@ impl Store {
             .into_iter()
             .map(|one| (one.position, one.first_position, one.book))
             .collect())
+    }
+
+    fn scan<'py>(
+        &self,
+        py: Python<'py>,
+        after: u64,
+        limit: u64,
+        editions: Option<Vec<String>>,
+        domains: Option<Vec<String>>,
+        fields: Vec<Field>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let fields = fields.into_iter().map(|field| field.0).collect();
+        let scan = Scan {
+            after,
+            limit,
+            editions,
+            domains,
+            fields,
+            bytes_max: SCAN_BYTES_MAX,
+        };
+        columns_of(py, &self.run(py, || self.engine.scan(&scan))?)
     }
 
     fn notify_after(

@@ -248,7 +248,7 @@ fn much_data_survives_rotation_and_a_crash() {
     let engine = open(dir.path(), "").expect("recovers");
     assert_eq!(
         engine.verify().expect("sound").page_count,
-        LARGE_COUNT.into()
+        u64::from(LARGE_COUNT)
     );
 }
 

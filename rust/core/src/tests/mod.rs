@@ -8,6 +8,7 @@ mod editions;
 mod nested;
 mod positions;
 mod records;
+mod scans;
 mod streams;
 
 use std::path::Path;
