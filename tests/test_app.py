@@ -10,7 +10,18 @@ from pathlib import Path
 
 import pytest
 
-from angzarr import Aggregate, App, Upcaster, applies, calls, command, errors, upcasts, wire
+from angzarr import (
+    Aggregate,
+    App,
+    Position,
+    Upcaster,
+    applies,
+    calls,
+    command,
+    errors,
+    upcasts,
+    wire,
+)
 from angzarr.client import connect
 from angzarr.config import load
 from angzarr.cover import root_of
@@ -221,6 +232,37 @@ async def test_commands_to_a_coordinator_elsewhere_are_forwarded() -> None:
         await server.stop(0)
 
     assert answer.events == again.events == found.events
+
+
+@pytest.mark.spec("DEP-4", "QRY-17")
+async def test_a_state_is_asked_of_the_coordinator_elsewhere() -> None:
+    async with app_of() as other:
+        server = await other.serve(port=0)
+        settings = {"endpoints.basket": server.addresses[0]}
+        async with App(store="memory://", config=settings) as app:
+            await app.domain(Basket).send("a", Add("tea"))
+            await app.domain(Basket).send("a", Add("milk"))
+
+            states = [await app.domain("basket").state("a", at=n) for n in (None, 0)]
+        await server.stop(0)
+
+    assert states == [{"items": ["tea", "milk"]}, {"items": ["tea"]}]
+
+
+@pytest.mark.spec("QRY-17", "QRY-18")
+async def test_states_and_positions_are_the_same_over_a_port() -> None:
+    async with app_of() as app:
+        server = await app.serve(port=0)
+        async with connect(server.addresses[0], aggregates=[Basket]) as client:
+            await client.domain("basket").send("a", Add("tea"))
+            now = await client.position()
+            await client.domain("basket").send("a", Add("milk"))
+            typed = await client.domain("basket").state("a", at=now)
+        async with connect(server.addresses[0]) as client:
+            plain = await client.domain("basket").state("a", at=now)
+        await server.stop(0)
+
+    assert (now, typed.items, plain) == (Position(1), ["tea"], {"items": ["tea"]})
 
 
 @pytest.mark.spec("DEP-4")

@@ -6,7 +6,7 @@ import pytest
 
 from angzarr import wire
 from angzarr.coordinators import CommandOptions, SnapshotOptions
-from angzarr.errors import InvalidInput
+from angzarr.errors import InvalidInput, RemoteError
 
 
 def _with_snapshot(world, *texts, retention=0, sequence=0, **state):
@@ -309,6 +309,17 @@ async def test_a_remote_handler_that_accepts_snapshots_is_sent_them(world):
     await world.send("b=1", at=1)
 
     assert world.handler.seen[-1].events.HasField("snapshot")
+
+
+@pytest.mark.spec("SNAP-14")
+async def test_what_a_remote_handler_makes_of_a_snapshot_is_its_own_error(world):
+    await _remote(world, CommandOptions(accepts_snapshots=frozenset({"account"})))
+    world.handler.answer = RemoteError("DATA_LOSS", "corrupt data at the snapshot")
+
+    with pytest.raises(RemoteError, match="corrupt data"):
+        await world.send("b=1", at=1)
+
+    assert len(world.handler.seen) == 1
 
 
 @pytest.mark.spec("SNAP-9")

@@ -83,12 +83,12 @@ class DeclaredEditions:
 
     def _check_chain(self, name: str, parent: str) -> None:
         """That a new branch of `parent` closes no circle and makes no chain too long (EDN-21)."""
-        above = 0
-        while parent != MAIN:
+        above, ancestor = 0, parent
+        while ancestor != MAIN:
             above += 1
-            if parent == name:
+            if ancestor == name:
                 raise InvalidInput("parent", f"no branch of {name}", parent)
-            parent = self.parent(parent)
+            ancestor = self.parent(ancestor)
         levels = above + self._levels(name)
         if levels > EDITION_DEPTH_MAX:
             raise InvalidInput("parent", f"at most {EDITION_DEPTH_MAX} levels above main", levels)

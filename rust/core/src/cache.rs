@@ -140,7 +140,6 @@ pub enum Effect {
         chunks: Vec<Chunk>,
     },
     Dropped(StreamKey),
-    TimelineDropped(u32),
     /// The timeline's streams have no snapshots any more.
     SnapshotsDropped(u32),
 }
@@ -192,7 +191,7 @@ impl Cache {
                 Effect::Appended { stream, .. } | Effect::Dropped(stream) => {
                     wanted[shard_of(stream)] = true;
                 }
-                Effect::TimelineDropped(_) | Effect::SnapshotsDropped(_) => {
+                Effect::SnapshotsDropped(_) => {
                     wanted = [true; SHARD_COUNT];
                 }
             }
@@ -224,7 +223,7 @@ impl Cache {
                         shard.tails.remove(stream);
                     }
                 }
-                Effect::TimelineDropped(timeline) | Effect::SnapshotsDropped(timeline) => {
+                Effect::SnapshotsDropped(timeline) => {
                     for shard in locked.0.iter_mut().flatten() {
                         shard.marks.iter_mut().for_each(|mark| *mark += 1);
                         shard

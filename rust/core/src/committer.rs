@@ -10,7 +10,6 @@ use crossbeam_channel::{Receiver, Sender};
 use parking_lot::Mutex;
 
 use crate::api::{Stream, Usage, Write, Written};
-use crate::cache::Effect;
 use crate::declared::Declared;
 use crate::edition::Declaration;
 use crate::engine::Done;
@@ -396,10 +395,8 @@ impl Committer {
         store.failpoints.hit(failpoint::AFTER_WRITE)?;
         let batch = std::mem::take(&mut group.batch);
         // Names go before their data, and come after it.
-        for effect in &group.effects {
-            if let Effect::TimelineDropped(timeline) = effect {
-                store.timelines.remove(*timeline);
-            }
+        for timeline in group.dropped.drain(..) {
+            store.timelines.remove(timeline);
         }
         // Who reads these streams from now on waits for the caches; so nobody sees new, then old.
         let locked = store.cache.lock(&group.effects);

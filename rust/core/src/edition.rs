@@ -5,7 +5,6 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use crate::api::{Branch, Edition, MAIN, Usage, Written};
-use crate::cache::Effect;
 use crate::committer::Committer;
 use crate::error::{Error, Result};
 use crate::group::Group;
@@ -17,6 +16,46 @@ use crate::wire;
 
 /// Pages beyond a quota up to which they are counted: enough to say how much too much there is.
 const SURPLUS_MAX: u64 = 1_000_000;
+
+/// Records of a family that are deleted one by one.
+const SINGLE_DELETES_MAX: usize = 1024;
+
+/// Records of a family that a timeline has: the first ones, if there are too many.
+pub struct Found {
+    family: Family,
+    timeline: u32,
+    keys: Vec<Vec<u8>>,
+}
+
+impl Found {
+    /// Deletes them; nobody joins the group after that, so that nobody has to see it before it is done.
+    ///
+    /// One by one unless they are many: each range that was deleted makes all reads a little slower.
+    pub fn delete(&self, group: &mut Group) {
+        group.is_closed = true;
+        if self.keys.len() <= SINGLE_DELETES_MAX {
+            for key in &self.keys {
+                group.delete(self.family, key);
+            }
+            return;
+        }
+        let (from, to) = (
+            self.timeline.to_be_bytes(),
+            (self.timeline + 1).to_be_bytes(),
+        );
+        group.delete_range(self.family, &from, &to);
+    }
+}
+
+/// What is known of its streams in memory is left to lapse: nobody asks for them any more.
+fn drop_timeline(group: &mut Group, timeline: u32, remains: &[Found]) {
+    group.delete(Family::Meta, &key::meta_timeline(timeline));
+    for found in remains {
+        found.delete(group);
+    }
+    group.is_closed = true;
+    group.dropped.push(timeline);
+}
 
 /// What a group does to the table of declared editions.
 pub enum Declaration {
@@ -98,6 +137,37 @@ impl Store {
         Ok(found)
     }
 
+    /// What a family has of a timeline, to be deleted.
+    pub fn found(&self, family: Family, timeline: u32) -> Result<Found> {
+        let mut keys = Vec::new();
+        let prefix = timeline.to_be_bytes();
+        self.scan(family, &prefix, &prefix, |key, _| {
+            keys.push(key.to_vec());
+            Ok(if keys.len() <= SINGLE_DELETES_MAX {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            })
+        })?;
+        Ok(Found {
+            family,
+            timeline,
+            keys,
+        })
+    }
+
+    /// All that there is of a timeline.
+    fn remains(&self, timeline: u32) -> Result<Vec<Found>> {
+        let families = [
+            Family::Events,
+            Family::Snapshots,
+            Family::Keys,
+            Family::Held,
+        ];
+        let found = families.map(|family| self.found(family, timeline));
+        found.into_iter().collect()
+    }
+
     fn has_any_pages(&self, timelines: &[u32]) -> Result<bool> {
         for timeline in timelines {
             if self.has_pages(*timeline)? {
@@ -134,8 +204,12 @@ impl Committer {
         let timelines = self.timelines.of_edition(&name);
         let has_pages = self.store.has_any_pages(&timelines)?;
         self.declared.check_unused(&name, has_pages)?;
-        for timeline in timelines {
-            self.drop_timeline(group, timeline);
+        let remains = timelines
+            .iter()
+            .map(|timeline| self.store.remains(*timeline));
+        let remains: Vec<_> = remains.collect::<Result<_>>()?;
+        for (timeline, found) in timelines.into_iter().zip(remains) {
+            drop_timeline(group, timeline, &found);
         }
         group.delete(Family::Meta, &key::meta_edition(&name));
         group.is_closed = true;
@@ -179,6 +253,7 @@ impl Committer {
             });
         }
         let count = self.page_count(timeline)?;
+        let remains = self.store.remains(timeline)?;
 
         for (cascade_id, stream, sequence) in &pending {
             group.delete(
@@ -187,26 +262,10 @@ impl Committer {
             );
             group.delete(Family::Cascades, &key::pending_by_stream(stream, *sequence));
         }
+        drop_timeline(group, timeline, &remains);
         self.pending_count -= pending.len() as u64;
         self.usages.remove(edition);
-        self.drop_timeline(group, timeline);
         Ok(Written::Count(count))
-    }
-
-    /// Nobody else is in the group, so that nobody has to see this before it is done.
-    fn drop_timeline(&mut self, group: &mut Group, timeline: u32) {
-        group.delete(Family::Meta, &key::meta_timeline(timeline));
-        let (from, to) = (timeline.to_be_bytes(), (timeline + 1).to_be_bytes());
-        for family in [
-            Family::Events,
-            Family::Snapshots,
-            Family::Keys,
-            Family::Held,
-        ] {
-            group.delete_range(family, &from, &to);
-        }
-        self.forget_heads(timeline);
-        group.effects.push(Effect::TimelineDropped(timeline));
     }
 
     fn pending_of(&self, timeline: u32) -> Result<Vec<(String, StreamKey, u64)>> {

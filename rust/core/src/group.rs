@@ -27,6 +27,8 @@ pub struct Group<'a> {
     /// Nothing may join any more: a range was deleted.
     pub is_closed: bool,
     pub declarations: Vec<Declaration>,
+    /// Timelines that were deleted.
+    pub dropped: Vec<u32>,
     overlay: HashMap<(Family, Vec<u8>), Option<Vec<u8>>>,
     pub touched: HashSet<StreamKey>,
     pub snapshotted: HashSet<StreamKey>,
@@ -44,6 +46,7 @@ impl<'a> Group<'a> {
             wants_sync: false,
             is_closed: false,
             declarations: Vec::new(),
+            dropped: Vec::new(),
             overlay: HashMap::new(),
             touched: HashSet::new(),
             snapshotted: HashSet::new(),

@@ -62,11 +62,6 @@ impl Committer {
         })
     }
 
-    pub fn forget_heads(&mut self, timeline: u32) {
-        self.heads
-            .retain(|stream| key::timeline_of(stream) != timeline);
-    }
-
     /// What the branch would leave if it were written now: a parent that has a pin, else main.
     pub fn inherited(&mut self, stream: &Stream) -> Result<Inherited> {
         for parent in self.declared.parents(&stream.edition) {

@@ -133,28 +133,30 @@ impl Committer {
             None => self.timelines.of_domain(domain).into_iter().collect(),
         };
         let mut count = 0;
+        let mut found = Vec::new();
         let mut iterator = self.store.iterator(Family::Snapshots, &[])?;
         // From one timeline that has snapshots to the next: most have none.
         let mut wanted = timelines.first().copied();
         while let Some(timeline) = wanted {
             iterator.seek(timeline.to_be_bytes());
-            let mut found = None;
+            wanted = None;
             while let Some(key) = iterator.key() {
                 let (own, _) =
                     key::parse_page(key).ok_or_else(|| self.store.bad("snapshots", key))?;
                 let owner = key::timeline_of(&own);
                 if owner != timeline {
-                    found = Some(owner);
+                    wanted = timelines.range(owner..).next().copied();
                     break;
                 }
                 count += 1;
                 iterator.next();
             }
             iterator.status().map_err(disk)?;
-            let (from, to) = (timeline.to_be_bytes(), (timeline + 1).to_be_bytes());
-            group.delete_range(Family::Snapshots, &from, &to);
+            found.push((timeline, self.store.found(Family::Snapshots, timeline)?));
+        }
+        for (timeline, found) in found {
+            found.delete(group);
             group.effects.push(Effect::SnapshotsDropped(timeline));
-            wanted = found.and_then(|owner| timelines.range(owner..).next().copied());
         }
         Ok(Written::Count(count))
     }

@@ -252,7 +252,7 @@ class DeclaredEditionContract(EditionLimitContract, EditionUseContract):
         with pytest.raises(InvalidInput) as caught:
             await editions.declare("e1", parent=f"e{levels}")
 
-        assert caught.value.field == "parent"
+        assert (caught.value.field, caught.value.value) == ("parent", f"e{levels}")
         assert await editions.get("e1") is None
 
     @pytest.mark.spec("EDN-20", "EDN-21", "EDN-24")

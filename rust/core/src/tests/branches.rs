@@ -229,6 +229,28 @@ fn a_deleted_edition_is_gone_and_may_come_back() {
     store.verify().expect("sound");
 }
 
+/// EDN-14: more records than are deleted one by one; what lies beside them stays.
+#[test]
+fn large_editions_are_deleted_as_a_whole() {
+    let store = Fixture::new();
+    for edition in ["w", "x", "y"] {
+        for first in 0..if edition == "x" { 1500 } else { 3 } {
+            must(&store, &branch(edition), first, 1);
+        }
+    }
+    let delete = Write::DeleteEdition {
+        domain: "account".into(),
+        edition: "x".into(),
+    };
+    assert_eq!(store.write(delete), Ok(Written::Count(1500)));
+    assert_eq!(store.next_sequence(&branch("x"), None), Ok(0));
+    must(&store, &branch("x"), 0, 1);
+    for (edition, next) in [("w", 3), ("x", 1), ("y", 3)] {
+        assert_eq!(store.next_sequence(&branch(edition), None), Ok(next));
+    }
+    store.verify().expect("sound");
+}
+
 /// EDN-15: main, an empty domain, pending pages.
 #[test]
 fn what_must_not_be_deleted_is_refused() {
