@@ -257,5 +257,5 @@ class _Unreached:
 
     @property
     def _error(self) -> UnknownDomain:
-        message = f"domain {self._domain} is decided in another process, which knows no branches"
-        return UnknownDomain(self._domain, f"{message} that are not stored")
+        message = f"No aggregate registered for domain: {self._domain} on a branch in memory"
+        return UnknownDomain(self._domain, f"{message}; it is decided in another process")
