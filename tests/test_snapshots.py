@@ -25,7 +25,6 @@ from angzarr import (
 )
 from angzarr.cover import Cover, root_of
 from angzarr.errors import SequenceMismatch
-from angzarr.handlers.local import LocalCommandHandler
 from angzarr.ports.components import CallContext
 from angzarr.testing.clock import ManualClock
 
@@ -511,53 +510,3 @@ async def test_a_process_manager_reads_its_events_and_replaces_the_snapshot(bank
         assert [event.payload for event in book] == [Seen(1), Seen(1), Seen(300)]
         assert await opened.snapshots(stream) == [(2, cls.table().state.states.shape)]
         assert opened.skipped() == 1
-
-
-# --- the shape of a state
-
-
-def _shape(cls: type[Aggregate]) -> str:
-    return cls.table().states.shape
-
-
-@pytest.mark.spec("SNAP-14")
-def test_a_change_inside_a_nested_class_is_another_shape() -> None:
-    @dataclass
-    class Seat:
-        name: str = ""
-
-    class Before(Aggregate, domain="hand"):
-        seats: list[Seat] = []
-
-    @dataclass
-    class Seat:  # noqa: F811
-        name: str = ""
-        chips: int = 0
-
-    class After(Aggregate, domain="hand"):
-        seats: list[Seat] = []
-
-    assert _shape(Before) != _shape(After)
-
-
-@pytest.mark.spec("SNAP-14")
-def test_the_name_of_a_class_and_its_text_are_no_part_of_the_shape() -> None:
-    class One(Aggregate, domain="hand"):
-        """A hand."""
-
-        chips: int = 0
-
-    class Two(Aggregate, domain="hand"):
-        """A hand of cards."""
-
-        chips: int = 0
-
-    assert _shape(One) == _shape(Two)
-
-
-@pytest.mark.spec("SNAP-14")
-async def test_the_state_says_its_shape_before_its_name() -> None:
-    answer = await LocalCommandHandler(Account).replay(b"", CallContext())
-
-    state = wire.ReplayResponse.FromString(answer).state
-    assert state.type_url == f"json.angzarr.io/{_shape(Account)}/account.Account"

@@ -330,7 +330,7 @@ STEPS: dict[str, tuple[list[st.SearchStrategy[Any]], Callable[..., Awaitable[Ask
         [
             st.sampled_from(["kid", "grandkid", "kid", "grandkid", "left", "right", "other", ""]),
             st.sampled_from([None] * 6 + ["", "angzarr", "left", "kid", "grandkid", "other"]),
-            st.sampled_from([None] * 5 + [0, 3, 9, 30, 100, -(2**60)]),
+            st.sampled_from([None] * 5 + [0, 3, 9, 30, 100, -(2**32)]),
             st.sampled_from([0, 0, 0, 0, 1, 3, 6, -1]),
             st.sampled_from([0, 0, 0, 0, 1, 150, 400]),
         ],
