@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -291,12 +292,53 @@ async def test_nobody_can_subscribe_to_a_branch() -> None:
                 pass
 
 
+async def test_many_calls_at_once_take_each_sequence_once() -> None:
+    async with shop("book") as app, app.what_if() as branch:
+        orders = branch.domain(Order)
+
+        sent = await asyncio.gather(
+            *(orders.send(f"o-{n % 3}", Place(f"item-{n}")) for n in range(30))
+        )
+
+        taken = sorted((one.cover.root, *one.sequences) for one in sent)
+        assert len(set(taken)) == 30
+        assert (await orders.state("o-1")).items.split()[0] == "book"
+
+
 async def test_branches_of_one_app_see_nothing_of_each_other() -> None:
     async with shop("book") as app, app.what_if() as one, app.what_if() as other:
         await one.domain(Order).send("o-1", Place("pen"))
         await one.settled()
 
         assert (await other.domain(Order).state("o-1")).items == "book "
+
+
+@pytest.mark.spec("SPEC-6")
+async def test_a_branch_has_branches_of_its_own() -> None:
+    async with shop("book") as app, app.what_if() as branch:
+        await branch.domain(Order).send("o-1", Place("pen"))
+        await branch.settled()
+        await branch.domain(Order).send("o-1", Place("vase"))
+
+        async with branch.what_if(at=1, of=ORDER) as inner:
+            await inner.domain(Order).send("o-1", Place("hat"))
+            await inner.settled()
+
+            assert (await inner.domain(Shipment).state("o-1")).items == "book hat "
+        assert (await branch.domain(Order).state("o-1")).items == "book pen vase "
+
+
+@pytest.mark.spec("SPEC-6")
+async def test_commands_are_speculated_on_a_branch_too() -> None:
+    async with shop("book") as app:
+        await app.domain(Order, edition="left").send("o-1", Place("lamp"))
+        async with app.what_if("left") as branch:
+            await branch.domain(Order).send("o-1", Place("pen"))
+
+            tried = await branch.speculate([(Order, "o-1", Place("hat"))])
+
+            assert tried.state(Order, "o-1").items == "book lamp pen hat "
+            assert (await branch.domain(Order).state("o-1")).items == "book lamp pen "
 
 
 @pytest.mark.spec("SPEC-7", "EDN-21")

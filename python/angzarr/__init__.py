@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from angzarr.cover import Cover
     from angzarr.points import Position
     from angzarr.readstores import Sqlite
+    from angzarr.speculated import Speculated
+    from angzarr.what_if import WhatIf
 
 __all__ = [
     "Aggregate",
@@ -63,9 +65,11 @@ __all__ = [
     "Send",
     "Sent",
     "Service",
+    "Speculated",
     "Sqlite",
     "Trigger",
     "Upcaster",
+    "WhatIf",
     "applies",
     "command",
     "compensates",
@@ -88,7 +92,9 @@ _LATER: Final = {
     "Event": "calls",
     "Position": "points",
     "Sent": "calls",
+    "Speculated": "speculated",
     "Sqlite": "readstores",
+    "WhatIf": "what_if",
     "connect": "client",
     "connect_sync": "client",
 }

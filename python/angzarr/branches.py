@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Final
@@ -16,7 +17,7 @@ from angzarr.coordinators import CommandCoordinator, CommandOptions, QueryCoordi
 from angzarr.coordinators.destinations import StoreDestinations
 from angzarr.coordinators.options import QueryOptions
 from angzarr.coordinators.slots import Component
-from angzarr.coordinators.speculations import NOW, Moment
+from angzarr.coordinators.speculations import NOW, Moment, Speculations
 from angzarr.coordinators.validate import SYSTEM
 from angzarr.cover import Cover
 from angzarr.errors import EditionGone, RemoteError, UnknownDomain
@@ -37,7 +38,7 @@ QUIET: Final[Mapping[str, object]] = {
 
 @dataclass(slots=True)
 class Branch:
-    """A branch in memory: what answers its calls, and what reacts there."""
+    """A branch in memory: what answers its calls, and what reacts there. branches: of this one."""
 
     edition: str
     stores: OverlayStores
@@ -45,6 +46,8 @@ class Branch:
     commands: Commands
     queries: QueryCoordinator
     coordinator: CommandCoordinator
+    branches: Branches
+    speculations: Speculations
     reacting: Reacting | None = None
     is_following: bool = field(default=False)
 
@@ -177,7 +180,17 @@ class Branches:
             stores.events, upcasters=self._upcasters, options=self._query_options
         )
         commands = RoutedCommands(local, self._elsewhere) if self._elsewhere else local
-        branch = Branch(edition, stores, self._stores, commands, queries, local)
+        inner = self._over(stores)
+        branch = Branch(
+            edition,
+            stores,
+            self._stores,
+            commands,
+            queries,
+            local,
+            inner,
+            Speculations(inner, self._command_options),
+        )
         if synchrony is not None:
             branch.reacting = build(
                 self._reactors,
@@ -194,6 +207,12 @@ class Branches:
                 publish=None,
             )
         return branch
+
+    def _over(self, stores: Stores) -> Branches:
+        """The same over another store."""
+        made = copy(self)
+        made._stores = stores
+        return made
 
     @cached_property
     def _quiet_config(self) -> Config:
@@ -257,5 +276,5 @@ class _Unreached:
 
     @property
     def _error(self) -> UnknownDomain:
-        message = f"domain {self._domain} is decided in another process, which knows no branches"
-        return UnknownDomain(self._domain, f"{message} that are not stored")
+        message = f"No aggregate registered for domain: {self._domain} on a branch in memory"
+        return UnknownDomain(self._domain, f"{message}; it is decided in another process")

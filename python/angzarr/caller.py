@@ -64,12 +64,20 @@ class Transport(Protocol):
 class Caller:
     """A client of one server, or of the app in this process; a context manager.
 
-    aggregates: the classes of domains that are given by name.
+    aggregates: the classes of domains that are given by name. edition: where `domain` and
+    `speculate` go unless they are told; main without it.
     """
 
-    def __init__(self, transport: Transport, aggregates: Iterable[type[Aggregate]] = ()) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        aggregates: Iterable[type[Aggregate]] = (),
+        *,
+        edition: str = "",
+    ) -> None:
         self._transport = transport
         self._aggregates = {cls.table().domain: cls for cls in aggregates}
+        self._edition = edition
 
     @property
     def transport(self) -> Transport:
@@ -115,6 +123,7 @@ class Caller:
         """
         if isinstance(target, str):
             target = self._aggregates.get(target, target)
+        edition = edition or self._edition
         return Domain(self._transport, calls.Target.of(target, edition, divergence, types))
 
     async def correlated(
@@ -185,6 +194,7 @@ class Caller:
         A refused command is no exception here; its outcome has the error. Raises InvalidInput for a
         point that never was, TooLarge for more commands than `limits.max_pages_per_book`.
         """
+        edition = edition or self._edition
         plan = Plan(commands, self._aggregates, edition=edition, correlation_id=correlation_id)
         request = plan.request(at=at, reactions=reactions, go_on=go_on, store_as=store_as)
         answer = await self._transport.unary(calls.SPECULATE, request, timeout_s=timeout_s)

@@ -65,14 +65,20 @@ class SyncTransport(Protocol):
 class SyncCaller:
     """A client of one server, or of the app in this process; a context manager.
 
-    aggregates: the classes of domains that are given by name.
+    aggregates: the classes of domains that are given by name. edition: where `domain` and
+    `speculate` go unless they are told; main without it.
     """
 
     def __init__(
-        self, transport: SyncTransport, aggregates: Iterable[type[Aggregate]] = ()
+        self,
+        transport: SyncTransport,
+        aggregates: Iterable[type[Aggregate]] = (),
+        *,
+        edition: str = "",
     ) -> None:
         self._transport = transport
         self._aggregates = {cls.table().domain: cls for cls in aggregates}
+        self._edition = edition
 
     @property
     def transport(self) -> SyncTransport:
@@ -118,6 +124,7 @@ class SyncCaller:
         """
         if isinstance(target, str):
             target = self._aggregates.get(target, target)
+        edition = edition or self._edition
         return SyncDomain(self._transport, calls.Target.of(target, edition, divergence, types))
 
     def correlated(
@@ -188,6 +195,7 @@ class SyncCaller:
         A refused command is no exception here; its outcome has the error. Raises InvalidInput for a
         point that never was, TooLarge for more commands than `limits.max_pages_per_book`.
         """
+        edition = edition or self._edition
         plan = Plan(commands, self._aggregates, edition=edition, correlation_id=correlation_id)
         request = plan.request(at=at, reactions=reactions, go_on=go_on, store_as=store_as)
         answer = self._transport.unary(calls.SPECULATE, request, timeout_s=timeout_s)

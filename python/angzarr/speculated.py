@@ -16,7 +16,6 @@ from typing import TypeVar, overload
 from angzarr import calls, points, wire
 from angzarr.calls import Decode, Event, Target
 from angzarr.codec import Payload
-from angzarr.coordinators import failures
 from angzarr.cover import MAIN, Cover, Root, root_of
 from angzarr.errors import AngzarrError, RemoteError
 from angzarr.handlers.aggregate import Aggregate
@@ -157,6 +156,8 @@ class Plan:
 
 def _error(told: wire.ReactionError) -> AngzarrError:
     """The error of its class, where one describes it, as from a call of its own."""
+    from angzarr.coordinators import failures  # much to import for a client that never needs it
+
     found = typed(Facts(told.code, told.kind, told.message, told.details, "", "", ""))
     if found is None or failures.code_of(found) != told.code:
         return RemoteError(told.code, told.message, error_kind=told.kind, details=told.details)

@@ -9,15 +9,12 @@ async with app.what_if(at=3, of=(Hand, "h1")) as branch:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import datetime
-from typing import Any as Untyped
-from typing import TypeVar, overload
 
 from angzarr import calls, points
 from angzarr.branches import Branch, Branches
-from angzarr.caller import Caller, Domain
-from angzarr.codec import Payload
+from angzarr.caller import Caller
 from angzarr.coordinators import validate
 from angzarr.coordinators.speculations import NOW, Moment
 from angzarr.cover import MAIN, Cover, Root, root_of
@@ -28,16 +25,13 @@ from angzarr.points import At, Position
 Stream = tuple[str | type[Aggregate], Root]
 """One stream: its domain, by the class or by name, and its root."""
 
-A = TypeVar("A", bound=Aggregate)
-
 
 class WhatIf(Caller):
-    """A branch in memory, called as a server is; its calls go to the branch unless they name
-    another edition."""
+    """A branch in memory, called as a server is."""
 
     def __init__(self, branch: Branch, aggregates: Iterable[type[Aggregate]]) -> None:
         table = _calls(branch)
-        super().__init__(LocalTransport(lambda: table), aggregates)
+        super().__init__(LocalTransport(lambda: table), aggregates, edition=branch.edition)
         self._branch = branch
 
     @property
@@ -45,35 +39,21 @@ class WhatIf(Caller):
         """The edition that it is a branch of, under whose name it goes."""
         return self._branch.edition
 
-    @overload
-    def domain(
+    def what_if(
         self,
-        target: type[A],
         *,
-        edition: str = "",
-        divergence: int | None = None,
-        types: Iterable[type[Payload]] = (),
-    ) -> Domain[A]: ...
-    @overload
-    def domain(
-        self,
-        target: str,
-        *,
-        edition: str = "",
-        divergence: int | None = None,
-        types: Iterable[type[Payload]] = (),
-    ) -> Domain[Untyped]: ...
-    def domain(
-        self,
-        target: str | type[Aggregate],
-        *,
-        edition: str = "",
-        divergence: int | None = None,
-        types: Iterable[type[Payload]] = (),
-    ) -> Domain[Untyped]:
-        """Calls to one domain, as of any caller."""
-        return super().domain(
-            target, edition=edition or self.edition, divergence=divergence, types=types
+        at: At | None = None,
+        of: Stream | None = None,
+        reactions: bool = True,
+    ) -> AbstractAsyncContextManager[WhatIf]:
+        """A branch of this branch, as it is now or was, as of `App.what_if`."""
+        return what_if(
+            self._branch.branches,
+            self._aggregates.values(),
+            edition=self.edition,
+            at=at,
+            of=of,
+            reactions=reactions,
         )
 
     def changed(self) -> list[Cover]:
@@ -143,6 +123,7 @@ def _calls(branch: Branch) -> Calls:
             calls.GET_EVENT_BOOK: queries.get_event_book,
             calls.GET_STATE: branch.coordinator.get_state,
             calls.GET_POSITION: branch.coordinator.get_position,
+            calls.SPECULATE: branch.speculations.run,
         },
         {
             calls.GET_EVENTS: queries.get_events,

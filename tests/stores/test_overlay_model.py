@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
@@ -32,7 +33,7 @@ from .model_steps import (
     step,
     sweep_stream,
 )
-from .test_model import LIMITS, agree_on, answer
+from .test_model import LIMITS, agree_on, answer, require
 
 OTHERS = {"put_position", "put_cursor", "cursor", "reset", "lease", "scan"}
 """Positions are the overlay's own: its consumers begin where the base's log ended. A scan may end
@@ -57,30 +58,55 @@ pasts = st.lists(appends, max_size=25)
 families = st.sampled_from([FAMILY, FAMILY[:1], []])
 
 
+BASES = {"memory": 50, "rocksdict": 15, "rocksdb": 25}
+"""How many programs each is given."""
+
+
 @pytest.mark.spec("SPEC-6")
-@pytest.mark.timeout(120)
-@settings(
-    deadline=None,
-    max_examples=60,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-@given(families, pasts, snapshots, pasts, programs())
-def test_an_overlay_answers_as_a_store_with_the_same_past(
-    family: list[Step],
-    past: list[Step],
-    kept: list[Step],
-    meanwhile: list[Step],
-    program: list[Step],
-) -> None:
-    asyncio.run(compare(family + past + kept, meanwhile, program))
+@pytest.mark.timeout(120)  # a few seconds alone, more on a busy machine
+@pytest.mark.parametrize("backend", BASES)
+def test_an_overlay_answers_as_a_store_with_the_same_past(backend: str) -> None:
+    if backend != "memory":
+        require(backend)
+
+    @settings(
+        deadline=None,
+        max_examples=BASES[backend],
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+    )
+    @given(families, pasts, snapshots, pasts, programs())
+    def agree(
+        family: list[Step],
+        past: list[Step],
+        kept: list[Step],
+        meanwhile: list[Step],
+        program: list[Step],
+    ) -> None:
+        with tempfile.TemporaryDirectory() as directory:
+            place = "" if backend == "memory" else f"{directory}/store"
+            past = family + past + kept
+            asyncio.run(compare(f"{backend}://{place}", past, meanwhile, program))
+
+    agree()
 
 
-async def compare(past: list[Step], meanwhile: list[Step], program: list[Step]) -> None:
+async def compare(url: str, past: list[Step], meanwhile: list[Step], program: list[Step]) -> None:
     """The past happens to a base and to the oracle; then the base goes its own way, and the program
     is run on the overlay and on the oracle."""
     clock = ManualClock()
-    oracle, base = (open_stores("memory://", limits=LIMITS, clock=clock) for _ in range(2))
-    world = World(oracle, clock)
+    oracle, base = (
+        open_stores(place, sync=False, limits=LIMITS, clock=clock) for place in ("memory://", url)
+    )
+    try:
+        await compare_over(base, World(oracle, clock), past, meanwhile, program)
+    finally:
+        await base.close()
+
+
+async def compare_over(
+    base: Stores, world: World, past: list[Step], meanwhile: list[Step], program: list[Step]
+) -> None:
+    oracle, clock = world.oracle, world.clock
     for one in past:
         await agree_on(one, await one.prepare(world), oracle, base)
     overlay = await lay_over(base, clock=clock, limits=LIMITS)

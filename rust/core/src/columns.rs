@@ -391,22 +391,24 @@ fn gathered_codes(
 ) -> (Vec<u8>, Vec<String>) {
     let mut new: Vec<Option<u32>> = vec![None; names.names.len()];
     let mut order: Vec<usize> = Vec::new();
-    let bytes = gathered(picks, codes, |code| code.to_le_bytes());
-    let mut out = bytes;
-    for (place, code) in picks.iter().zip(out.chunks_exact_mut(4)) {
+    let mut out = Vec::with_capacity(4 * picks.len());
+    for place in picks {
         let place = *place as usize;
-        if valid.is_some_and(|valid| valid[place] == 0) {
-            continue;
+        let mut code = 0;
+        if valid.is_none_or(|valid| valid[place] == 1) {
+            let old = codes[place] as usize;
+            code = *new[old].get_or_insert_with(|| {
+                order.push(old);
+                u32::try_from(order.len() - 1).unwrap_or(u32::MAX)
+            });
         }
-        let old = codes[place] as usize;
-        let known = new[old].unwrap_or_else(|| {
-            order.push(old);
-            u32::try_from(order.len() - 1).unwrap_or(u32::MAX)
-        });
-        new[old] = Some(known);
-        code.copy_from_slice(&known.to_le_bytes());
+        out.extend(code.to_le_bytes());
     }
     let mut names = names.names;
     let names = order.into_iter().map(|old| std::mem::take(&mut names[old]));
     (out, names.collect())
 }
+
+#[cfg(test)]
+#[path = "columns_tests.rs"]
+mod tests;

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::api::{Encoding, FieldKind, FieldSpec};
 use crate::json::{self, Scalar};
-use crate::wire::{self, Raw};
+use crate::raw::{Raw, read_raw};
 
 const JSON_PREFIX: &str = "json.angzarr.io/";
 /// Levels of messages within messages on the way to a field, and of groups.
@@ -206,7 +206,7 @@ impl Node {
 fn pull<'a>(message: &'a [u8], wanted: &Node, found: &mut [Slot<'a>], depth: usize) -> Option<()> {
     let mut rest = message;
     while !rest.is_empty() {
-        let (number, value) = wire::read_raw(&mut rest, DEPTH_MAX)?;
+        let (number, value) = read_raw(&mut rest, DEPTH_MAX)?;
         let Some((_, node)) = wanted.children.iter().find(|(known, _)| *known == number) else {
             continue;
         };

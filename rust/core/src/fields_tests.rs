@@ -2,6 +2,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::api::FieldPath;
+use crate::wire;
 
 const JSON: &str = "json.angzarr.io/a.T";
 const PROTOBUF: &str = "type.googleapis.com/a.T";

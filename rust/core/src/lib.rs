@@ -38,6 +38,7 @@ mod lookup;
 mod open;
 mod position;
 mod prepare;
+mod raw;
 mod read;
 mod record;
 mod scan;

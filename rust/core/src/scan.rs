@@ -19,7 +19,11 @@ const THREAD_COUNT_MAX: usize = 2;
 /// Pages below which a thread of its own costs more than it saves.
 const THREAD_PAGE_COUNT_MIN: u64 = 8_192;
 /// Chunks that are stepped over before a seek: about as many as it costs.
-const STEP_COUNT_MAX: u32 = 16;
+const STEP_COUNT: u32 = 24;
+/// Steps to another stream that may fail, one after the other, before such ways are sought.
+const SCORE_MAX: u32 = 4;
+/// Ways that are sought before steps are tried again.
+const SEEK_COUNT: u32 = 256;
 
 /// A part of the log: the commits whose pages may be rows.
 #[derive(Default)]
@@ -288,9 +292,10 @@ impl<'a> Selection<'a> {
 /// Finds chunks in ascending order of their keys: by steps where they lie close together, else by seeks.
 struct ChunkWalk<'a> {
     iterator: DBRawIterator<'a>,
-    /// Steps that are tried; what was of use lately.
-    step_count: u32,
     is_placed: bool,
+    /// What steps to another stream were good for lately; at 0 the next `SEEK_COUNT` such ways are sought.
+    score: u32,
+    seek_count: u32,
 }
 
 impl<'a> ChunkWalk<'a> {
@@ -301,16 +306,15 @@ impl<'a> ChunkWalk<'a> {
         let family = store.family(Family::Events)?;
         Ok(Self {
             iterator: store.db.raw_iterator_cf_opt(family, options),
-            step_count: STEP_COUNT_MAX,
             is_placed: false,
+            score: SCORE_MAX,
+            seek_count: 0,
         })
     }
 
     /// The chunk with this very key, which is above all that were asked for before.
     fn find(&mut self, wanted: &[u8]) -> Result<Option<&[u8]>> {
-        if self.is_placed {
-            self.step_to(wanted);
-        } else {
+        if !self.is_placed || !self.is_reached(wanted) {
             self.iterator.seek(wanted);
             self.is_placed = true;
         }
@@ -321,17 +325,37 @@ impl<'a> ChunkWalk<'a> {
         Ok(None)
     }
 
-    fn step_to(&mut self, wanted: &[u8]) {
-        for _ in 0..self.step_count {
+    /// Whether some steps led there.
+    fn is_reached(&mut self, wanted: &[u8]) -> bool {
+        let stream = &wanted[..key::STREAM_BYTES];
+        let is_same = |found: &[u8]| found.starts_with(stream);
+        if self.iterator.key().is_some_and(is_same) {
+            return self.step_to(wanted);
+        }
+        if self.score == 0 {
+            self.seek_count += 1;
+            if self.seek_count < SEEK_COUNT {
+                return false;
+            }
+            (self.score, self.seek_count) = (1, 0);
+        }
+        let is_reached = self.step_to(wanted);
+        self.score = if is_reached {
+            SCORE_MAX.min(self.score + 1)
+        } else {
+            self.score - 1
+        };
+        is_reached
+    }
+
+    /// Whether `STEP_COUNT` steps at most led to the key, or to where it would be.
+    fn step_to(&mut self, wanted: &[u8]) -> bool {
+        for _ in 0..STEP_COUNT {
             if self.iterator.key().is_none_or(|key| key >= wanted) {
-                self.step_count = (self.step_count * 2).min(STEP_COUNT_MAX);
-                return;
+                return true;
             }
             self.iterator.next();
         }
-        if self.iterator.key().is_some_and(|key| key < wanted) {
-            self.iterator.seek(wanted);
-            self.step_count = (self.step_count / 2).max(1);
-        }
+        self.iterator.key().is_none_or(|key| key >= wanted)
     }
 }

@@ -205,8 +205,8 @@ fn shown(book: &[u8]) -> Vec<(u64, String)> {
             found.push((page.sequence.expect("numbered"), page.type_name.to_owned()));
             continue;
         }
-        let tag = wire::read_varint(&mut rest).expect("a tag");
-        let number = wire::read_varint(&mut rest).expect("a number");
+        let tag = crate::raw::read_varint(&mut rest).expect("a tag");
+        let number = crate::raw::read_varint(&mut rest).expect("a number");
         if tag & 7 == 2 {
             rest = &rest[usize::try_from(number).expect("short")..];
         }

@@ -132,6 +132,34 @@ fn a_window_that_threads_share_comes_in_the_logs_order() {
     }
 }
 
+/// More than steps are tried for, and more streams than seeks are made before steps are tried again.
+#[test]
+fn commits_that_lie_far_apart_are_found() {
+    let store = Fixture::new();
+    let streams: Vec<Stream> = (0..600u16)
+        .map(|number| {
+            let mut stream = main_stream();
+            stream.root[..2].copy_from_slice(&number.to_be_bytes());
+            stream
+        })
+        .collect();
+    for stream in &streams {
+        (0..30).for_each(|sequence| must(&store, stream, sequence, 1));
+    }
+    let before = store.log_head().expect("reads");
+    for stream in streams.iter().rev() {
+        must(&store, stream, 30, 2);
+    }
+    let columns = store.scan(&scan(before, u64::MAX)).expect("scans");
+    let wanted: Vec<u32> = [30, 31].repeat(600);
+    assert_eq!(u32s(&columns.sequences), wanted);
+    let first_roots = columns.roots.chunks(32).map(|root| root[..2].to_vec());
+    let wanted = (0..600u16)
+        .rev()
+        .map(|number| number.to_be_bytes().to_vec());
+    assert!(first_roots.eq(wanted));
+}
+
 fn payload_scan(after: u64, bytes_max: usize) -> Scan {
     let paths = Vec::new();
     Scan {
