@@ -22,7 +22,7 @@ native: setup  ## build the engine into the environment
 	$(BIN)/python .ci/native.py develop
 
 demo: native  ## play poker hands, ask what if, and move money between accounts, while processes are killed
-	$(BIN)/python -m angzarr.examples.holdem.demo
+	$(BIN)/python -m angzarr.examples.holdem.demo --out demo
 	$(BIN)/python -m angzarr.examples.bank.demo
 
 test: native  ## every test: Rust, Python, contracts on all stores, 200 crashes
@@ -61,4 +61,4 @@ wheel: native  ## an abi3 wheel in dist/, tried in a clean environment
 	$(BIN)/python .ci/try_wheel.py
 
 clean:  ## remove the environment and what was built here
-	rm -rf $(VENV) dist .pytest_cache .ruff_cache .hypothesis python/angzarr/_native*.so
+	rm -rf $(VENV) dist demo .pytest_cache .ruff_cache .hypothesis python/angzarr/_native*.so

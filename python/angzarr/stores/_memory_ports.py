@@ -85,6 +85,10 @@ class MemorySnapshots:
         ):
             del stored[removed]
 
+    def keys(self) -> set[StreamKey]:
+        """Streams that have snapshots, under the caller's lock."""
+        return set(self._streams)
+
     def drop_edition(self, domain: str, edition: str) -> None:
         """Forget the edition's snapshots, under the caller's lock."""
         self._streams = {k: v for k, v in self._streams.items() if k[:2] != (domain, edition)}
@@ -132,6 +136,10 @@ class MemoryPositions:
                 return False
             self._leases[consumer, partition] = holder, now_ns + int(ttl_s * NS_PER_S)
             return True
+
+    def keys(self) -> set[StreamKey]:
+        """Streams that consumers have positions in, under the caller's lock."""
+        return {stream_key for _, stream_key in self._sequences}
 
     def drop_edition(self, domain: str, edition: str) -> None:
         """Forget the edition's stream positions, under the caller's lock."""

@@ -111,7 +111,8 @@ class MemoryStores:
             raise InvalidInput("store", "on disk for a backup", self.url)
 
     def _forget_streams(self, edition: str) -> None:
-        for domain in {d for d, e, _ in self._streams.by_key if e == edition}:
+        kept = (self._streams.by_key, self.snapshots.keys(), self.positions.keys())
+        for domain in {d for keys in kept for d, e, _ in keys if e == edition}:
             self.events.drop_timeline(domain, edition)
 
     async def close(self) -> None:

@@ -291,13 +291,19 @@ pub fn assemble(
     for (place, row) in (0u32..).zip(&part.rows) {
         places[*row as usize] = place;
     }
+    let count = part.rows.len();
     let mut columns = Columns {
         last: window.last,
+        positions: Vec::with_capacity(8 * count),
+        sequences: Vec::with_capacity(4 * count),
+        domains: Vec::with_capacity(4 * count),
+        editions: Vec::with_capacity(4 * count),
+        roots: Vec::with_capacity(16 * count),
         ..Columns::default()
     };
     let (mut domains, mut editions) = (Vocabulary::default(), Vocabulary::default());
     let mut codes: Vec<Option<(u32, u32)>> = vec![None; window.streams.len()];
-    let mut picks = Vec::with_capacity(part.rows.len());
+    let mut picks = Vec::with_capacity(count);
     for commit in &window.commits {
         let stream = &window.streams[commit.stream as usize];
         for index in 0..commit.count {

@@ -55,12 +55,18 @@ def main() -> int:
     parser.add_argument(
         "--branches", type=int, default=training.BRANCHES, help="of the training set [%(default)s]"
     )
+    parser.add_argument(
+        "--out", type=Path, help="a folder to keep the picture and the training set in"
+    )
     options = parser.parse_args()
     hands = published_hands()[: options.hands]
+    if options.out:
+        options.out.mkdir(parents=True, exist_ok=True)
     console = Console(width=None if sys.stdout.isatty() else PIPED_COLUMNS)
     with tempfile.TemporaryDirectory(prefix="angzarr-holdem-") as folder:
         try:
-            demo = _demo(console, Path(folder), hands, options.store, options.branches)
+            out = options.out or Path(folder)
+            demo = _demo(console, Path(folder), hands, options.store, out, options.branches)
             return asyncio.run(demo)
         except ServerFailed as error:
             console.print(str(error), style="red", markup=False, highlight=False)
@@ -68,7 +74,12 @@ def main() -> int:
 
 
 async def _demo(
-    console: Console, folder: Path, hands: Sequence[PublishedHand], scheme: str, branches: int
+    console: Console,
+    folder: Path,
+    hands: Sequence[PublishedHand],
+    scheme: str,
+    out: Path,
+    branches: int,
 ) -> int:
     action_count = sum(len(hand.actions) for hand in hands)
     console.print(report.programme(hands))
@@ -105,7 +116,7 @@ async def _demo(
     is_right = all(result.is_as_published for result in (*played, *players))
     async with serving(folder, scheme) as (_, address), connect(address) as client:
         asked = next((hand for hand in hands if hand.name == what_if.HAND), hands[0])
-        await what_if.show(console, client, asked, folder, branches=branches)
+        await what_if.show(console, client, asked, out, branches=branches)
         is_untouched = await results(client, hands) == played
     console.print(f"what was really played is {'as it was' if is_untouched else 'not as it was'}")
     return 0 if is_right and is_untouched and not lost_count else 1

@@ -1,9 +1,8 @@
-"""Payoffs, branch by branch, as a picture; where matplotlib is installed."""
+"""Payoffs, branch by branch, as a picture."""
 
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,10 +12,8 @@ from angzarr.examples.holdem.hands import PublishedHand
 from angzarr.examples.holdem.report import decided
 
 
-def draw(hand: PublishedHand, alternatives: Sequence[Alternative], path: Path) -> Path | None:
-    """Write an SVG to `path`; None without matplotlib."""
-    if not is_here():
-        return None
+def draw(hand: PublishedHand, alternatives: Sequence[Alternative], path: Path) -> None:
+    """Write an SVG to `path`."""
     figures: Any = importlib.import_module("matplotlib.figure")  # pyplot looks for a display
     player = hand.players[loser_of(hand) - 1]
     labels = ["as played", *(f"folds at {a.decision.sequence}" for a in alternatives)]
@@ -31,9 +28,3 @@ def draw(hand: PublishedHand, alternatives: Sequence[Alternative], path: Path) -
     axes.set_title(f"{hand.name}: what {player} would have won by folding")
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path)
-    return path
-
-
-def is_here() -> bool:
-    """Whether matplotlib is installed."""
-    return importlib.util.find_spec("matplotlib") is not None

@@ -163,7 +163,7 @@ def of_training(
 
 def of_files(paths: Sequence[Path]) -> str:
     """What was written."""
-    sizes = (f"{path.name} ({path.stat().st_size / 1024:,.0f} KiB)" for path in paths)
+    sizes = (f"{path} ({path.stat().st_size / 1024:,.0f} KiB)" for path in paths)
     return f"written: {', '.join(sizes)}"
 
 

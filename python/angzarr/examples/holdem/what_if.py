@@ -34,6 +34,7 @@ ROOM = (Player, Table, Hand, Dealer, Cashier, Usher, Payout)
 """What it takes to play a hand."""
 
 PIPED_COLUMNS = 120
+PLOT = "what-if.svg"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -75,7 +76,7 @@ async def show(
     console.print(report.question(hand))
     console.print(report.of_alternatives(hand, found))
     console.print(report.bars(hand, found))
-    plot = plots.draw(hand, found, folder / "what-if.svg")
+    plots.draw(hand, found, folder / PLOT)
     decisions = [alternative.decision for alternative in found]
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -89,8 +90,7 @@ async def show(
             progress=lambda done, _: progress.update(task, completed=done),
         )
     console.print(report.of_training(hand, found, learnt))
-    written = [folder / file for file in training.FILES] + ([plot] if plot else [])
-    console.print(report.of_files(written))
+    console.print(report.of_files([folder / file for file in (PLOT, *training.FILES)]))
 
 
 if __name__ == "__main__":

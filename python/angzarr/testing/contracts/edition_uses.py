@@ -108,6 +108,17 @@ class EditionUseContract(StoreContract):
         assert await stores.positions.get("proj", KID) is None
         assert (await events.load(KID)).data == book_of(KID, made)
 
+    @pytest.mark.spec("EDN-25", "STO-22")
+    async def test_forgetting_ends_positions_where_nothing_was_written(
+        self, stores: Stores
+    ) -> None:
+        await stores.editions.declare("kid")
+        await stores.positions.put("proj", KID, 1)
+
+        await stores.editions.forget("kid")
+
+        assert await stores.positions.get("proj", KID) is None
+
     @pytest.mark.spec("EDN-25")
     async def test_an_edition_with_children_is_not_deleted(self, stores: Stores) -> None:
         await given_pages(stores.events, MUM, 2)
