@@ -182,7 +182,7 @@ async def _start(parts: Parts, definitions: Sequence[Definition]) -> None:
         parts.reaper.start()
     reactors = reactors_of(parts)
     elsewhere = {**remote, **unselected(parts)} if reactors or handlers else {}
-    if parts.commands:
+    if handlers or remote:
         parts.branches = Branches(
             config,
             parts.stores,
