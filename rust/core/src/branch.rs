@@ -96,7 +96,12 @@ impl Store {
         check_pin(base.end, divergence)?;
         let next = match &tail {
             Some(tail) => tail.next(),
-            None => self.own_next(&own)?.unwrap_or(base.end),
+            None => match self.own_next(&own)? {
+                Some(next) => next,
+                // Its pages went since its pin was read: names go before the rest.
+                None if self.timelines.stream(stream) != Some(own) => return Ok(None),
+                None => base.end,
+            },
         };
         let own = Some(own);
         Ok(Some(View {

@@ -38,6 +38,10 @@ pub struct Tail {
 impl Tail {
     /// None if `frames` are none.
     pub fn new(base: &Base, frames: Vec<u8>, snapshot: Option<(u64, Arc<[u8]>)>) -> Option<Self> {
+        // Of a branch that is being deleted nothing may be left that looks like one without pages.
+        if frames.is_empty() {
+            return None;
+        }
         let mut tail = Self {
             base: base.end,
             stretches: Stretches::clone(&base.stretches),

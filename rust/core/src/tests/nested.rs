@@ -367,7 +367,11 @@ fn reads_of_deleted_branches_are_whole() {
                 let wanted: Vec<_> = (0..book.next_sequence).collect();
                 assert_eq!(sequences(&book.data), wanted);
                 let latest = store.load_latest(&on("x"), None).expect("loads");
-                assert!(matches!(latest.next_sequence, 3 | 4 | 8));
+                assert!(
+                    matches!(latest.next_sequence, 3 | 4 | 8),
+                    "{}",
+                    latest.next_sequence
+                );
             }
         };
         let readers = [scope.spawn(reader), scope.spawn(reader)];
